@@ -12,7 +12,7 @@ _HOME = {
     "Recording": "engine.recordings",
     "Run": "engine.store",
     "Stimuli": "engine.stimuli",
-    "analyse": "engine.pipeline",
+    "analyse": "engine.analyses",
     "fetch": "engine.fetching",
     "list_networks": "engine.networks",
     "list_recordings": "engine.recordings",

@@ -1,0 +1,140 @@
+"""Does one network match the sites better than another? Both on the same sites, a point a site."""
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from dashboard.figures.keys import Key
+from dashboard.figures.marks import Axes, Drawing, Hit, labels, line, points
+from dashboard.figures.scales import r_limits, r_ticks
+from dashboard.figures.wording import fixed, plural, signed
+from dashboard.theme import region_token
+
+TITLE = "Site by site"
+HELP = """**What it shows.** Every site of the region: its r with the best unit of one network across, with that of the
+other upwards. Above the dashed line the second network is better.
+
+**How it is computed.** Sites are paired by their id within one recording, never across recordings. Both r are selected
+and scored on all images; the line below the count gives the median difference, and that of the held-out r.
+
+**Chance.** A network with more units reaches a higher r by chance alone, so look at the held-out difference too.
+
+*Not in Arend et al. 2018, which compares medians.*"""
+KEYS = (Key("dot", "site"), Key("ring", "selected", "ink"))
+
+
+def data(
+    first: xr.Dataset,
+    second: xr.Dataset,
+    recording: xr.Dataset,
+    region: str,
+    *,
+    names: tuple[str, str] = ("first network", "second network"),
+) -> pd.DataFrame:
+    """Return one row a site of the region that both ``matches`` hold, in the recording's order.
+
+    Columns: ``site``, ``first``, ``second`` (r), ``first_held_out``, ``second_held_out``. ``attrs``: region, names,
+    n_better (sites with a higher r in the second), difference and difference_held_out (medians, second - first).
+    """
+    regions = recording["region"].to_series()
+    both = first.indexes["site"].intersection(second.indexes["site"])
+    sites = [site for site in regions.index[regions == region] if site in both]
+    columns: dict[str, np.ndarray] = {"site": np.array(sites, dtype=object)}
+    for name, matches in (("first", first), ("second", second)):
+        best = matches[["correlation", "held_out"]].isel(rank=0).sel(site=sites)
+        columns |= {name: best["correlation"].values, f"{name}_held_out": best["held_out"].values}
+    frame = pd.DataFrame(columns)[["site", "first", "second", "first_held_out", "second_held_out"]]
+    frame.attrs = {
+        "region": region,
+        "names": names,
+        "n_better": int((frame["second"] > frame["first"]).sum()),
+        "difference": float((frame["second"] - frame["first"]).median()),
+        "difference_held_out": float((frame["second_held_out"] - frame["first_held_out"]).median()),
+    }
+    return frame
+
+
+def describe(
+    data: pd.DataFrame,
+    *,
+    site: str | None = None,
+    tokens: tuple[str, str] = ("network1", "network2"),
+    regions: tuple[str, ...] = (),
+) -> Drawing:
+    """Describe the scatter; ``tokens`` colour the two axis labels, ``site`` is selected."""
+    about = data.attrs
+    x, y = data["first"].to_numpy(), data["second"].to_numpy()
+    low, high = r_limits(x, y)
+    at = np.flatnonzero(data["site"].to_numpy() == site)
+    ticks = r_ticks(low, high)
+    step = 0.06 * (high - low)
+    is_free = _is_free_above(x, y, low, high)
+    edge = low + (0.03 if is_free else 0.97) * (high - low)
+    start = high - step if is_free else low + 2 * step
+    names = data["site"].to_numpy(dtype=object)[at]
+    return Drawing(
+        [
+            line("Zero", [low, high, np.nan, 0, 0], [0, 0, np.nan, low, high]),
+            line("Identity", [low, high], [low, high]),
+            points(
+                "Site",
+                x,
+                y,
+                key=data["site"].to_numpy(),
+                first=_written(x),
+                second=_written(y),
+            ),
+            points("SelectionHalo", x[at], y[at]),
+            points("Selection", x[at], y[at]),
+            labels("PointName" if at.size and x[at[0]] < 0.7 * high else "PointNameLeft", x[at], y[at], names),
+            labels("NoteInk" if is_free else "NoteInkRight", edge, start, _count(data)),
+            labels("Note" if is_free else "NoteRight", edge, start - step, _differences(about)),
+        ],
+        Axes(
+            (low, high),
+            (low, high),
+            ticks,
+            ticks,
+            f"r, {about['names'][0]}",
+            f"r, {about['names'][1]}",
+            tokens[0] if tokens[0] != "control" else "text2",
+            tokens[1] if tokens[1] != "control" else "text2",
+            grid="xy",
+            left=52,
+            bottom=46,
+            is_square=True,
+        ),
+        {"region": region_token(about["region"], regions)},
+        Hit("Site", _TOOLTIP),
+    )
+
+
+def caption(data: pd.DataFrame) -> str:
+    """Say what a point is."""
+    return f"a point is a site ({len(data)})"
+
+
+_TOOLTIP = (
+    "<div style='font:400 12px/16px var(--us-font);color:var(--us-ink);max-width:240px;overflow-wrap:anywhere'>"
+    "<b>@key</b><br>r @first across, @second upwards</div>"
+)
+
+
+def _is_free_above(x: np.ndarray, y: np.ndarray, low: float, high: float) -> bool:
+    """Say whether the notes meet fewer points above the line, at the left, than below it, at the right."""
+    across, up = (x - low) / (high - low), (y - low) / (high - low)
+    return int(((across < 0.7) & (up > 0.82)).sum()) <= int(((across > 0.3) & (up < 0.18)).sum())
+
+
+def _count(data: pd.DataFrame) -> str:
+    return f"{data.attrs['n_better']} of {plural(len(data), 'site')} above the line"
+
+
+def _differences(about: dict) -> str:
+    text = f"median difference {signed(about['difference'], 2)}"
+    held_out = about["difference_held_out"]
+    return f"{text}; held-out {signed(held_out, 2)}" if np.isfinite(held_out) else text
+
+
+def _written(values: np.ndarray) -> np.ndarray:
+    return np.array([fixed(value) for value in values], dtype=object)

@@ -1,0 +1,100 @@
+// One page, or the bar above it: named areas of HTML that Python writes, named slots that hold figures.
+// Every action of the user is an element with data-do; it is sent to Python as {do, ...its other data}.
+
+export function render({ model, el }) {
+  const root = document.createElement("div");
+  root.className = "screen";
+  root.innerHTML = model.layout;
+
+  const shown = {};
+  const fill = () => {
+    for (const [name, html] of Object.entries(model.areas)) {
+      if (shown[name] === html) continue;
+      const area = root.querySelector(`[data-area="${name}"]`);
+      if (!area) continue;
+      const focused = signature(area.getRootNode().activeElement, area);
+      area.innerHTML = html;
+      shown[name] = html;
+      if (focused) {
+        const again = [...area.querySelectorAll("[data-do]")].find((e) => signature(e, area) === focused);
+        again?.focus({ preventScroll: true });
+      }
+      follow(area);
+    }
+  };
+  fill();
+  model.on("areas", fill);
+
+  const figures = model.get_child("figures");
+  model.slots.forEach((name, i) => root.querySelector(`[data-slot="${name}"]`)?.append(figures[i]));
+
+  root.addEventListener("click", (event) => {
+    const control = event.target.closest("[data-do]");
+    if (!control || control.getAttribute("aria-disabled") === "true") return;
+    const action = { ...control.dataset };
+    if (action.do === "open") return open(control, root.querySelector(`[data-menu="${action.menuName}"]`));
+    if (action.do === "copy") return copy(control, action.text ?? location.href);
+    control.closest("[popover]")?.hidePopover();
+    model.send_msg(action);
+  });
+  root.addEventListener("keydown", (event) => {
+    const menu = event.target.closest?.("[popover]");
+    if (!menu || !["ArrowDown", "ArrowUp"].includes(event.key)) return;
+    const items = [...menu.querySelectorAll("button")];
+    const next = items.indexOf(event.target) + (event.key === "ArrowDown" ? 1 : -1);
+    items[(next + items.length) % items.length]?.focus();
+    event.preventDefault();
+    event.stopPropagation();
+  });
+  return root;
+}
+
+function signature(element, area) {
+  return element && area.contains(element) && element.dataset.do ? JSON.stringify({ ...element.dataset }) : null;
+}
+
+// Keep what is selected in sight of its own list, without moving the page.
+function follow(area) {
+  const list = area.closest("[data-scroll]") ?? area.querySelector("[data-scroll]");
+  const current = area.querySelector("[aria-selected=true]");
+  if (!list || !current) return;
+  requestAnimationFrame(() => {
+    const head = list.querySelector("thead")?.offsetHeight ?? 0;
+    const [frame, row] = [list.getBoundingClientRect(), current.getBoundingClientRect()];
+    if (row.top < frame.top + head) list.scrollTop += row.top - frame.top - head;
+    else if (row.bottom > frame.bottom) list.scrollTop += row.bottom - frame.bottom;
+  });
+}
+
+function open(control, menu) {
+  if (!menu) return;
+  if (menu.matches(":popover-open")) return menu.hidePopover();
+  menu.showPopover();
+  const [at, size] = [control.getBoundingClientRect(), menu.getBoundingClientRect()];
+  const left = Math.min(Math.max(8, at.right - size.width), innerWidth - size.width - 8);
+  const below = at.bottom + 6;
+  menu.style.left = `${left}px`;
+  menu.style.top = `${below + size.height > innerHeight - 8 ? Math.max(8, at.top - size.height - 6) : below}px`;
+  control.setAttribute("aria-expanded", "true");
+  const closed = (event) => {
+    if (event.newState !== "closed") return;
+    control.setAttribute("aria-expanded", "false");
+    menu.removeEventListener("toggle", closed);
+  };
+  menu.addEventListener("toggle", closed);
+  menu.querySelector("button")?.focus();
+}
+
+function copy(control, text) {
+  const done = () => {
+    control.classList.add("copied");
+    setTimeout(() => control.classList.remove("copied"), 1200);
+  };
+  if (navigator.clipboard) return navigator.clipboard.writeText(text).then(done, () => {});
+  const field = Object.assign(document.createElement("textarea"), { value: text });
+  document.body.append(field);
+  field.select();
+  document.execCommand("copy");
+  field.remove();
+  done();
+}

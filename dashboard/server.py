@@ -1,0 +1,128 @@
+"""How is the dashboard served? On this machine only, unless the caller says otherwise in so many words."""
+
+import ipaddress
+import secrets
+import socket
+from pathlib import Path
+
+import panel as pn
+from bokeh.server.server import Server
+
+from dashboard.results import Results
+from dashboard.thumbnails import patterns
+from dashboard.views.document import query_of
+from dashboard.views.session import Session
+from engine.errors import SettingsError
+
+PORT = 5006
+_UNUSED_AFTER_MS = 8_000
+_LOOK_EVERY_MS = 4_000
+
+
+def serve(
+    store: Path | str | None = None,
+    *,
+    port: int = PORT,
+    address: str = "127.0.0.1",
+    show: bool = True,
+    warm: bool = True,
+    allow_remote: bool = False,
+) -> None:
+    """Serve the dashboard until it is interrupted.
+
+    Parameters
+    ----------
+    store
+        Folder of the store; by default as ``engine.store.store_root`` finds it.
+    port
+        0 takes a free one.
+    address
+        Of the interface to listen on. Anything but loopback needs ``allow_remote``: there is no password.
+    show
+        Open the page in the browser.
+    warm
+        Build the page once before the first visitor comes.
+    allow_remote
+        Let other machines connect.
+
+    Raises
+    ------
+    SettingsError
+        If the address is not of this machine alone and ``allow_remote`` was not given, or the port is taken.
+    """
+    server = make_server(store, port=port, address=address, warm=warm, allow_remote=allow_remote)
+    where = f"http://{_host(address)}:{server.port}/"
+    print(f"unitscope is at {where}  (Ctrl+C ends it)", flush=True)
+    if show:
+        server.io_loop.add_callback(server.show, "/")
+    try:
+        server.io_loop.start()
+    except KeyboardInterrupt:
+        print("ended")
+    finally:
+        server.stop()
+
+
+def make_server(
+    store: Path | str | None = None,
+    *,
+    port: int = PORT,
+    address: str = "127.0.0.1",
+    warm: bool = True,
+    allow_remote: bool = False,
+) -> Server:
+    """Return the server, listening and not yet started; see :func:`serve`."""
+    if not allow_remote and not _is_loopback(address):
+        raise SettingsError(
+            f"{address} can be reached from other machines, and the dashboard has no password. "
+            "Serve on 127.0.0.1, or say that you mean it with --allow-remote."
+        )
+    results = Results(store)
+
+    def page() -> None:
+        document = pn.state.curdoc
+        Session(results, query_of(document)).serve(document)
+
+    port = port or _free_port(address)
+    origins = [f"{host}:{port}" for host in {_host(address), "localhost" if _is_loopback(address) else _host(address)}]
+    if warm:
+        Session(results)
+    try:
+        return pn.io.server.get_server(
+            {"/": page},
+            port=port,
+            address=address,
+            websocket_origin=origins,
+            start=False,
+            show=False,
+            location=False,
+            admin=False,
+            title="unitscope",
+            extra_patterns=patterns(results),
+            sign_sessions=True,
+            secret_key=secrets.token_urlsafe(32).encode(),
+            check_unused_sessions_milliseconds=_LOOK_EVERY_MS,
+            unused_session_lifetime_milliseconds=_UNUSED_AFTER_MS,
+        )
+    except OSError as error:
+        raise SettingsError(f"Port {port} of {address} cannot be used ({error.strerror}). Choose another: --port 0") from error
+
+
+def _is_loopback(address: str) -> bool:
+    if address == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def _host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def _free_port(address: str) -> int:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.bind((address, 0))
+        return int(probe.getsockname()[1])

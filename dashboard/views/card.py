@@ -1,0 +1,196 @@
+"""What is a panel? A figure with its title, caption, keys, help and export; drawn once, then swapped.
+
+A card says which parts of the choice its data depend on, and which only its marks; what has not changed is not
+computed again.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+import panel as pn
+from bokeh.models import HoverTool
+
+from dashboard.figures.drawing import Shown
+from dashboard.figures.keys import keys_html
+from dashboard.figures.marks import Drawing
+from dashboard.results import Chosen
+from dashboard.theme import Mode
+from dashboard.views.markup import Markup, icon, tag
+
+EXPORTS = {"svg": "vector", "pdf": "fonts embedded", "png": "300 dpi", "csv": "data of the figure"}
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is not chosen but seen: colour tokens, light or dark, and how many favourites fit the window."""
+
+    colours: Mapping[str, str]
+    mode: Mode = "light"
+    n_favourites: int = 10
+
+
+class Card:
+    """One figure on a page.
+
+    Parameters
+    ----------
+    name
+        Of the card in its page: of its slot, and in what the browser reports.
+    module
+        The figure: ``TITLE``, ``HELP``, ``caption(data)`` and perhaps ``keys(data)`` or ``KEYS``.
+    data
+        Makes the figure's data from the choice; asked again when a name of ``depends`` changes.
+    describe
+        Makes the drawing; asked again when a name of ``depends`` or ``marks`` changes.
+    on_tap
+        Called with the key of the mark that was tapped.
+    width, height
+        In px; where the page's grid gives the size, only the proportions of an exported figure.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        module: ModuleType,
+        data: Callable[[Chosen, Look], Any],
+        describe: Callable[[Any, Chosen, Look], Drawing],
+        *,
+        depends: Sequence[str],
+        marks: Sequence[str] = (),
+        on_tap: Callable[[Any], None] | None = None,
+        width: int = 540,
+        height: int = 240,
+        is_stretched: bool = True,
+    ) -> None:
+        self.name, self.module = name, module
+        self.width, self.height = width, height
+        self._data, self._describe = data, describe
+        self._depends, self._marks = tuple(depends), tuple(marks)
+        self._on_tap, self._is_stretched = on_tap, is_stretched
+        self._key: tuple = ()
+        self._drawn: tuple = ()
+        self.data: Any = None
+        self.shown: Shown | None = None
+        self._pane: pn.pane.Bokeh | None = None
+
+    def refresh(self, chosen: Chosen, look: Look) -> bool:
+        """Bring the figure to the choice; say whether its data changed."""
+        key = (chosen.run.digest, look.n_favourites, *(getattr(chosen, name) for name in self._depends))
+        drawn = (key, tuple(look.colours.items()), *(getattr(chosen, name) for name in self._marks))
+        is_new = key != self._key
+        if is_new:
+            self.data = self._data(chosen, look)
+        if drawn != self._drawn:
+            self._draw(self._describe(self.data, chosen, look), look.mode)
+        self._key, self._drawn = key, drawn
+        if self.shown is not None and self.shown.mode != look.mode:
+            self.shown.retheme(look.mode)
+        return is_new
+
+    def pane(self) -> pn.pane.Bokeh:
+        """Return the figure's pane, once the card was refreshed."""
+        assert self.shown is not None
+        size = {"sizing_mode": "stretch_both"} if self._is_stretched else {}
+        self._pane = pn.pane.Bokeh(self.shown.figure, **size)
+        return self._pane
+
+    def head(self, look: Look, *, extra: object = None) -> Markup:
+        """Return title, caption, keys, help and export of the figure as it is shown."""
+        keys = getattr(self.module, "keys", None)
+        shown = keys(self.data) if keys else getattr(self.module, "KEYS", ())
+        caption = getattr(self.module, "caption", lambda _: "")(self.data)
+        line = Markup(keys_html(shown, look.colours)) if shown else None
+        return head(self.name, self.module.TITLE, caption, help_text=self.module.HELP, keys=line, extra=extra)
+
+    def table(self) -> pd.DataFrame:
+        """Return the data of the figure as its CSV holds them."""
+        return self.data if isinstance(self.data, pd.DataFrame) else self.module.table(self.data)
+
+    def _draw(self, drawing: Drawing, mode: Mode) -> None:
+        if self.shown is not None and _same_marks(self.shown.drawing, drawing):
+            self.shown.swap(drawing)
+            for hover in self.shown.figure.select(HoverTool):
+                if drawing.hit is not None and hover.tooltips != drawing.hit.tooltip:
+                    hover.tooltips = drawing.hit.tooltip
+            return
+        width = None if self._is_stretched else self.width
+        self.shown = Shown(drawing, mode, width=width, height=self.height)
+        self.shown.figure.output_backend = "canvas"  # HoloViews asks for WebGL, which is slower for a few thousand marks
+        if self._is_stretched:
+            self.shown.figure.sizing_mode = "stretch_both"
+        if self._on_tap is not None:
+            self.shown.on_tap(self._on_tap)
+        if self._pane is not None:
+            self._pane.object = self.shown.figure
+
+
+def head(
+    name: str,
+    title: object,
+    caption: str,
+    *,
+    help_text: str = "",
+    keys: object = None,
+    extra: object = None,
+    exports: Sequence[str] = tuple(EXPORTS),
+) -> Markup:
+    """Return the head of a panel: title, caption, icons for help and export, and the line of keys."""
+    tools = [
+        tag("button", icon("help"), data_do="open", data_menu_name=f"{name}-help", **_says(f"Help: {title}")),
+        tag("button", icon("export"), data_do="open", data_menu_name=f"{name}-export", **_says(f"Export: {title}")),
+    ]
+    items = [
+        tag(
+            "button",
+            kind.upper(),
+            tag("span", EXPORTS[kind], class_="quiet"),
+            data_do="export",
+            data_figure=name,
+            data_kind=kind,
+        )
+        for kind in exports
+    ]
+    link = tag("button", "Copy link to this view", data_do="copy")
+    return tag(
+        "header",
+        tag(
+            "div",
+            tag("h2", title),
+            tag("span", caption, class_="caption", title=caption),
+            extra,
+            tag("span", tools[:1] if not exports else tools, class_="tools"),
+            class_="title",
+        ),
+        keys,
+        tag("div", tag("h3", title), _paragraphs(help_text), class_="help", popover="auto", data_menu=f"{name}-help"),
+        tag("div", items, link, class_="menu", popover="auto", data_menu=f"{name}-export"),
+    )
+
+
+def _same_marks(first: Drawing, second: Drawing) -> bool:
+    return [(mark.kind, mark.role) for mark in first.marks] == [(mark.kind, mark.role) for mark in second.marks]
+
+
+def _says(label: str) -> dict[str, str]:
+    return {"aria_label": label, "aria_haspopup": "true", "aria_expanded": "false"}
+
+
+def _paragraphs(text: str) -> list[Markup]:
+    """Turn a figure's help into paragraphs; ``**bold**`` and ``*italic*`` are all it may hold."""
+    return [tag("p", _inline(" ".join(part.split()))) for part in text.strip().split("\n\n") if part.strip()]
+
+
+def _inline(text: str) -> list[object]:
+    pieces: list[object] = []
+    for piece in re.split(r"(\*\*[^*]+\*\*|\*[^*]+\*)", text):
+        if piece.startswith("**"):
+            pieces.append(tag("strong", piece.strip("*")))
+        elif piece.startswith("*") and len(piece) > 2:
+            pieces.append(tag("em", piece.strip("*")))
+        else:
+            pieces.append(piece)
+    return pieces

@@ -1,0 +1,102 @@
+"""What may the user do? The only place that writes the selection: choose, step, switch, go back."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from dashboard.results import Chosen, Results
+from dashboard.state import ADDRESS, PAGES, Selection
+
+BELOW = {
+    "recording": ("region", "site", "rank", "layer", "stimulus"),
+    "network": ("rank", "layer"),
+    "region": ("site", "rank", "layer"),
+    "site": ("rank", "layer"),
+    "rank": ("layer",),
+}
+"""Choosing the one lets go of the others, unless the same action chooses them too."""
+
+
+class Controls:
+    """Turns what the browser reports into changes of the selection; what makes no sense changes nothing."""
+
+    def __init__(self, selection: Selection, results: Results) -> None:
+        self.selection, self.results = selection, results
+        self.is_from_address = False
+        self.is_held = False
+        self._does: dict[str, Callable[[Mapping[str, Any]], None]] = {
+            "select": self._select,
+            "step": self._step,
+            "theme": lambda _: self.select(theme="light" if selection.theme == "dark" else "dark"),
+            "clear": lambda _: self.select(layer="", stimulus=""),
+            "address": self._go_to,
+        }
+
+    def act(self, action: Mapping[str, Any]) -> bool:
+        """Do what the browser asks for; say whether it was for us."""
+        does = self._does.get(str(action.get("do")))
+        if does is None:
+            return False
+        self.is_held = bool(action.get("held"))
+        try:
+            does(action)
+        finally:
+            self.is_held = False
+        return True
+
+    def select(self, **values: Any) -> None:
+        """Choose; what stands below the choice is let go."""
+        changed = {k: v for k, v in values.items() if getattr(self.selection, k) != v}
+        if changed.get("layer") and "rank" not in values:
+            values |= self._best_of_layer(changed["layer"])
+        defaults = {below: self.selection.param[below].default for name in changed for below in BELOW.get(name, ())}
+        self.selection.param.update(**{**defaults, **values})
+
+    def step(self, name: str, by: int) -> None:
+        """Move by so many sites (best match first), ranks, layers or stimuli (strongest response first)."""
+        chosen = self.results.choose(self.selection)
+        if chosen is None:
+            return
+        if name == "rank":
+            last = max(chosen.run.n_ranks(chosen.site) - 1, 0)
+            self.select(site=chosen.site, rank=min(max(chosen.rank + by, 0), last))
+            return
+        there, at = _list_of(name, chosen)
+        if at in there:
+            self.select(**{name: there[min(max(there.index(at) + by, 0), len(there) - 1)]})
+
+    def _best_of_layer(self, layer: str) -> dict[str, int]:
+        """Go to the layer's best unit where the ranking of the site holds one; else stay with the unit."""
+        chosen = self.results.choose(self.selection)
+        rank = chosen.run.rank_in_layer(chosen.site, layer) if chosen is not None else None
+        return {} if rank is None else {"rank": rank}
+
+    def _select(self, action: Mapping[str, Any]) -> None:
+        wanted = {name: str(action[name]) for name in ADDRESS if name in action}
+        if wanted.get("page", "overview") not in PAGES or wanted.get("theme", "light") not in ("light", "dark"):
+            return
+        values: dict[str, Any] = dict(wanted)
+        if "rank" in wanted:
+            if not (wanted["rank"].isascii() and wanted["rank"].isdigit()):
+                return
+            values["rank"] = min(int(wanted["rank"]), 100_000)
+        self.select(**values)
+
+    def _step(self, action: Mapping[str, Any]) -> None:
+        name, by = action.get("name"), action.get("by")
+        if name in ("site", "rank", "layer", "stimulus") and isinstance(by, int | float) and abs(by) < 10_000:
+            self.step(str(name), int(by))
+
+    def _go_to(self, action: Mapping[str, Any]) -> None:
+        self.is_from_address = True
+        try:
+            self.selection.read(str(action.get("query", "")))
+        finally:
+            self.is_from_address = False
+
+
+def _list_of(name: str, chosen: Chosen) -> tuple[Sequence[str], str]:
+    if name == "site":
+        return list(chosen.run.sites(chosen.region).index), chosen.site
+    if name == "layer":
+        return chosen.run.layers, chosen.shown_layer
+    return chosen.run.by_response(chosen.site), chosen.shown_stimulus

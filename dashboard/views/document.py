@@ -1,0 +1,70 @@
+"""What HTML document carries the page? A plain one of our own: three roots, our colours, our face, nothing from outside.
+
+Why not ``panel_material_ui.Page``: it loads React and Material UI (2.9 MB) for a bar that is a few lines of HTML, keeps
+every closed session alive, and repaints figures with its own theme. Here the address, the keys and the colours are ours.
+"""
+
+import base64
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from bokeh.document import Document
+
+from dashboard.theme import css_sheet
+
+TEMPLATE = """{% from macros import embed %}<!DOCTYPE html>
+<html lang="en" data-theme="{{ us_theme }}">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title | e }}</title>
+<link rel="icon" href="{{ us_icon }}">
+<style>{{ us_css }}</style>
+<script>document.fonts.load("400 12px Roboto");document.fonts.load("700 12px Roboto")</script>
+{{ bokeh_css }}{{ bokeh_js }}
+</head>
+<body>
+<div id="us-bar">{{ embed(roots.bar) }}</div>
+<div id="us-pages">{{ embed(roots.pages) }}</div>
+<div hidden>{{ embed(roots.browser) }}</div>
+{{ plot_script }}
+</body>
+</html>"""
+
+_ICON = (
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Ccircle cx='8' cy='8' r='6' "
+    "fill='none' stroke='%23B44109' stroke-width='2'/%3E%3Ccircle cx='8' cy='8' r='2.5' fill='%23B44109'/%3E%3C/svg%3E"
+)
+_BODY = """html,body{margin:0;height:100%;overflow:hidden;background:var(--us-bg);color:var(--us-ink);font:12px/16px var(--us-font)}
+:root{color-scheme:light}:root[data-theme=dark]{color-scheme:dark}
+#us-bar{min-height:48px;background:var(--us-paper)}"""
+
+
+def variables(theme: str) -> dict[str, str]:
+    """Return what the template needs beside the roots."""
+    return {"us_theme": theme, "us_icon": _ICON, "us_css": f"{_faces()}\n{css_sheet()}\n{_BODY}"}
+
+
+def query_of(document: Document) -> dict[str, str]:
+    """Return the arguments of the address that a document was opened under."""
+    context = document.session_context
+    request = context.request if context is not None else None
+    if request is None:
+        return {}
+    return {name: values[-1].decode("utf-8", "replace") for name, values in request.arguments.items() if values}
+
+
+@cache
+def _faces() -> str:
+    """Return Roboto as panel-material-ui bundles it, in the document itself, so that figures measure the right face."""
+    package = find_spec("panel_material_ui")
+    if package is None or package.origin is None:
+        return ""
+    dist = Path(package.origin).parent / "dist"
+    return "".join(_face(weight, file) for weight in (400, 700) for file in dist.glob(f"roboto-latin-{weight}-normal-*.woff2"))
+
+
+def _face(weight: int, file: Path) -> str:
+    content = base64.b64encode(file.read_bytes()).decode("ascii")
+    return f"@font-face{{font-family:Roboto;font-weight:{weight};src:url(data:font/woff2;base64,{content}) format('woff2')}}"

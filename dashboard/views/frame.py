@@ -1,0 +1,246 @@
+"""What stands around every page: the bar with tabs and choices, the footer, the list of keys, and what is wrong."""
+
+from collections.abc import Mapping, Sequence
+
+from dashboard.figures.wording import plural, thousands
+from dashboard.results import Chosen, Problem, Results
+from dashboard.state import PAGES, Selection
+from dashboard.theme import network_token, region_token
+from dashboard.views.markup import Markup, icon, joined, tag
+
+LAYOUT = joined(
+    [
+        tag("header", data_area="bar"),
+        tag("div", data_area="notice", role="status", aria_live="polite"),
+        tag("div", data_area="keys"),
+    ]
+)
+
+KEYS = (
+    (("↑", "↓"), "previous, next site"),
+    (("←", "→"), "better, worse match of the site"),
+    (("[", "]"), "earlier, later layer"),
+    (("J", "K"), "next, previous image by response"),
+    (("G", "then", "S"), "go to Site (O overview, R runner-ups)"),
+    (("D",), "light or dark"),
+    (("?",), "this list"),
+    (("Esc",), "close, or clear layer and image"),
+)
+
+
+def colours(chosen: Chosen, results: Results) -> dict[str, str]:
+    """Return the colour tokens of the chosen region and network."""
+    return {
+        "region": region_token(chosen.region, chosen.run.regions),
+        "network": network_of(chosen, results),
+    }
+
+
+def network_of(chosen: Chosen, results: Results) -> str:
+    """Return the colour token of the chosen network: its place among the trained ones of the recording."""
+    trained = [run.network for run in results.runs(chosen.run.recording) if not run.is_control]
+    position = trained.index(chosen.run.network) if chosen.run.network in trained else 0
+    return network_token(position, is_control=chosen.run.is_control)
+
+
+def bar(selection: Selection, results: Results, chosen: Chosen | None) -> Markup:
+    """Return the app bar: name, tabs, then recording with region, network, and light or dark."""
+    tabs = [
+        tag("button", title, class_="tab", data_do="select", data_page=page, aria_current=_is(selection.page == page, "page"))
+        for page, title in PAGES.items()
+    ]
+    choices = [] if chosen is None else [*_recording_choice(results, chosen), *_network_choice(results, chosen)]
+    to = "dark" if selection.theme == "light" else "light"
+    return tag(
+        "div",
+        tag("span", "unitscope", class_="name"),
+        tag("nav", tabs, aria_label="Pages"),
+        tag("span", class_="room"),
+        _simulated(chosen),
+        choices,
+        tag("button", icon(selection.theme), class_="round", data_do="theme", aria_label=f"Show in {to} colours"),
+        class_="bar",
+    )
+
+
+def footer(chosen: Chosen) -> Markup:
+    """Return provenance, with the run to copy, and four keys."""
+    run = chosen.run
+    n_sites = sum(len(run.sites(region)) for region in run.regions)
+    repeats = run.attrs.get("n_repeats")
+    weights = "random weights" if run.is_control else "trained weights"
+    told = [
+        run.recording + (" (SIMULATED)" if run.is_simulated else ""),
+        f"{plural(n_sites, 'site')} × {plural(len(run.stimuli), 'image')}" + (f", mean of {repeats} repeats" if repeats else ""),
+        f"{run.network_title}, {weights}" if "random" not in run.network_title else run.network_title,
+        f"{plural(len(run.layers), 'layer')}, {thousands(run.n_units)} units",
+        f"{plural(run.n_folds, 'fold')}, seed {run.manifest.get('seed', 'n/a')}",
+    ]
+    created = str(run.manifest.get("created", ""))[:10]
+    return tag(
+        "footer",
+        tag("span", " · ".join(told), class_="cut", title=" · ".join(told)),
+        tag("span", class_="room"),
+        tag("span", f"run {run.digest[:8]}" + (f" · {created}" if created else ""), style="white-space:nowrap"),
+        tag("button", icon("copy"), data_do="copy", data_text=run.digest, aria_label="Copy the digest of the run"),
+        tag(
+            "span",
+            _keys("↑", "↓"),
+            tag("span", "site", class_="what"),
+            _keys("←", "→"),
+            tag("span", "rank", class_="what"),
+            _keys("?"),
+            tag("span", "all keys"),
+            class_="keys",
+            aria_hidden="true",
+        ),
+        class_="footer",
+    )
+
+
+def key_list() -> Markup:
+    """Return the list of keys; ``?`` opens it."""
+    rows = [[tag("dt", _keys(*keys)), tag("dd", meaning)] for keys, meaning in KEYS]
+    return tag(
+        "div",
+        tag("h3", "Keyboard"),
+        tag("dl", rows),
+        class_="keylist",
+        popover="auto",
+        data_menu="keys",
+        role="dialog",
+        aria_label="Keyboard",
+    )
+
+
+def notice(text: str) -> Markup:
+    """Return a line under the bar, or nothing."""
+    return tag("div", text, class_="notice") if text else Markup("")
+
+
+def empty_store(root: str, problems: Sequence[Problem]) -> Markup:
+    """Say that there is nothing to show, what would make it, and which runs cannot be shown."""
+    told = tag(
+        "section",
+        tag("h2", "No run yet in this store"),
+        tag("p", f"{root} holds no complete run: a network matched against a recording."),
+        tag("p", "The built-in world needs no data. It is rendered and matched against two networks in a few minutes:"),
+        command("unitscope demo"),
+        tag("p", "Real recordings of macaque V4, and your own network:"),
+        command("unitscope fetch cowley-v4 && unitscope match squeezenet1_1 cowley-v4/190923"),
+        class_="card state",
+    )
+    return joined([told, [broken_run(problem) for problem in problems]])
+
+
+def broken_run(problem: Problem) -> Markup:
+    """Say what is wrong with a run, and what to do next."""
+    return tag(
+        "section",
+        tag("h2", icon("error"), "A run cannot be shown"),
+        tag("p", tag("b", problem.name)),
+        tag("p", problem.reason),
+        command(problem.command),
+        class_="card state",
+        role="alert",
+    )
+
+
+def command(text: str) -> Markup:
+    """Return a command to copy."""
+    copy = tag("button", icon("copy"), data_do="copy", data_text=text, aria_label=f"Copy: {text}")
+    return tag("div", tag("code", text), copy, class_="command")
+
+
+def stat(label: str, text: str, note: object = "", *, kind: str = "") -> Markup:
+    """Return one number of the header line: what it is, the number, and its interval, folds or method in small grey."""
+    classes = f"n {kind}" + (" unknown" if text.startswith(("n/a", "not available")) else "")
+    return tag("dl", tag("dt", label), tag("dd", tag("span", text, class_=classes), note), class_="stat")
+
+
+def _recording_choice(results: Results, chosen: Chosen) -> list[Markup]:
+    items = []
+    for recording in results.recordings():
+        run = results.runs(recording)[0]
+        for region in run.regions:
+            is_it = (recording, region) == (chosen.run.recording, chosen.region)
+            items.append(
+                tag(
+                    "button",
+                    _dot(region_token(region, run.regions)),
+                    tag("span", f"{region}  {recording}"),
+                    tag("span", plural(len(run.sites(region)), "site"), class_="quiet"),
+                    data_do="select",
+                    data_recording=recording,
+                    data_region=region,
+                    aria_current=_is(is_it, "true"),
+                )
+            )
+    shown = [
+        _dot(region_token(chosen.region, chosen.run.regions)),
+        tag("span", chosen.region),
+        tag("span", chosen.run.recording, class_="quiet cut"),
+    ]
+    return _choice("recording", "Region and recording", shown, items)
+
+
+def _network_choice(results: Results, chosen: Chosen) -> list[Markup]:
+    items = [
+        tag(
+            "button",
+            _dot(_colour_of(run.network, results, chosen)),
+            tag("span", run.network_title),
+            tag("span", run.network, class_="quiet") if run.network != run.network_title else None,
+            data_do="select",
+            data_network=run.network,
+            aria_current=_is(run.network == chosen.run.network, "true"),
+        )
+        for run in results.runs(chosen.run.recording)
+    ]
+    shown = [_dot(network_of(chosen, results)), tag("span", chosen.run.network_title, class_="cut")]
+    return _choice("network", "Network", shown, items)
+
+
+def _colour_of(network: str, results: Results, chosen: Chosen) -> str:
+    runs = results.runs(chosen.run.recording)
+    trained = [run.network for run in runs if not run.is_control]
+    return network_token(trained.index(network)) if network in trained else network_token(0, is_control=True)
+
+
+def _choice(name: str, label: str, shown: Sequence[Markup], items: Sequence[Markup]) -> list[Markup]:
+    button = tag(
+        "button",
+        shown,
+        icon("down"),
+        class_="choice",
+        data_do="open",
+        data_menu_name=name,
+        aria_haspopup="true",
+        aria_expanded="false",
+        title=label,
+    )
+    menu = tag("div", tag("div", label, class_="heading"), items, class_="menu", popover="auto", data_menu=name)
+    return [button, menu]
+
+
+def _simulated(chosen: Chosen | None) -> Markup | None:
+    if chosen is None or not chosen.run.is_simulated:
+        return None
+    return tag("span", "SIMULATED", class_="chip simulated", title="The sites of this recording were simulated.")
+
+
+def _dot(token: str) -> Markup:
+    return tag("span", class_="dot", style=f"background:var(--us-{token})")
+
+
+def _keys(*keys: str) -> list[Markup]:
+    return [tag("span", key) if key == "then" else tag("kbd", key) for key in keys]
+
+
+def _is(condition: bool, value: str) -> str | None:
+    return value if condition else None
+
+
+def style_of(tokens: Mapping[str, str]) -> str:
+    """Return the style that gives ``--region`` and ``--network`` their colours."""
+    return ";".join(f"--{what}:var(--us-{token})" for what, token in tokens.items())

@@ -1,0 +1,63 @@
+"""What is a page? A skeleton of HTML, cards with figures, and areas that are written from what is chosen."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from dashboard.results import Chosen, Results
+from dashboard.views.card import Card, Look
+from dashboard.views.frame import footer, style_of
+from dashboard.views.markup import Markup, tag
+from dashboard.views.screen import Action, Screen
+
+
+class Page(ABC):
+    """One page of a session; it is built when it is first seen, and swapped from then on."""
+
+    name: ClassVar[str]
+    layout: ClassVar[Markup]
+
+    def __init__(self, results: Results, choose: Callable[..., None], act: Callable[[Action], None]) -> None:
+        self.results, self.choose, self._act = results, choose, act
+        self.cards = {card.name: card for card in self.make_cards()}
+        self.screen: Screen | None = None
+
+    @abstractmethod
+    def make_cards(self) -> list[Card]:
+        """Return the cards of the page; each has its slot in the layout."""
+
+    @abstractmethod
+    def areas(self, chosen: Chosen, look: Look) -> Mapping[str, object]:
+        """Return the HTML of the areas beside heads and footer, once the cards show what is chosen."""
+
+    def refresh(self, chosen: Chosen, look: Look) -> None:
+        """Bring every figure and area to what is chosen; call it under ``pn.io.hold()``."""
+        for card in self.cards.values():
+            card.refresh(chosen, look)
+        written: dict[str, Any] = {f"{name}-head": card.head(look) for name, card in self.cards.items()}
+        written |= {"footer": footer(chosen), **self.areas(chosen, look)}
+        style = style_of(look.colours)
+        areas = {name: str(tag("div", html, style=style, class_="fill" if name.endswith("-fill") else None)) for name, html in written.items()}
+        if self.screen is None:
+            panes = [card.pane() for card in self.cards.values()]
+            self.screen = Screen(
+                self._act,
+                layout=str(self.layout),
+                slots=list(self.cards),
+                figures=panes,
+                areas=areas,
+                sizing_mode="stretch_width",
+            )
+        else:
+            self.screen.areas = areas
+
+
+def panel(name: str, *, class_: str = "", body: object = None) -> Markup:
+    """Return the skeleton of a panel: its head, and a slot for the figure of that name, or ``body``."""
+    inside = body if body is not None else tag("div", data_slot=name)
+    return tag("article", tag("div", data_area=f"{name}-head"), inside, class_=f"card {class_}".strip(), data_card=name)
+
+
+def area(name: str, **attributes: object) -> Markup:
+    """Return the place of an area."""
+    return tag("div", data_area=name, **attributes)

@@ -1,0 +1,58 @@
+"""What does the browser hold? Screens: HTML that Python writes area by area, and figures in named slots."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import param
+from panel.custom import Children, JSComponent
+
+HERE = Path(__file__).parent.parent
+STYLES = (HERE / "page.css").read_text(encoding="utf-8")
+
+Action = Mapping[str, Any]
+
+
+class Screen(JSComponent):
+    """One page, or the bar above it.
+
+    ``layout`` holds elements with ``data-area`` and ``data-slot``: the first take the HTML of ``areas``, the second
+    the figures, in the order of ``slots``. A change of one area leaves the others alone.
+    """
+
+    layout = param.String(constant=True, doc="HTML of the skeleton; made of markup.tag.")
+    areas = param.Dict(default={}, doc="Name of an area -> its HTML.")
+    slots = param.List(default=[], constant=True, doc="Names of the slots, in the order of the figures.")
+    figures = Children(doc="Panes of the figures.")
+
+    _esm = HERE / "screen.js"
+
+    def __init__(self, act: Callable[[Action], None], **params: Any) -> None:
+        super().__init__(stylesheets=[STYLES], **params)
+        self._act = act
+
+    def _handle_msg(self, data: Any) -> None:
+        if isinstance(data, Mapping):
+            self._act(data)
+
+
+class Browser(JSComponent):
+    """Keys, the address with Back, the colours of the document, its title, and downloads."""
+
+    address = param.Dict(default={"query": "", "push": False}, doc="Query of the address; push = a new entry for Back.")
+    theme = param.String(default="light", doc="Colours of the document: light or dark.")
+    title = param.String(default="unitscope", doc="Title of the document.")
+
+    _esm = HERE / "browser.js"
+
+    def __init__(self, act: Callable[[Action], None], **params: Any) -> None:
+        super().__init__(**params)
+        self._act = act
+
+    def _handle_msg(self, data: Any) -> None:
+        if isinstance(data, Mapping):
+            self._act(data)
+
+    def download(self, name: str, kind: str, content: str) -> None:
+        """Let the browser save a file; ``content`` in base64."""
+        self._send_msg({"name": name, "kind": kind, "content": content})

@@ -1,0 +1,174 @@
+"""What does one visitor see? A selection, the pages that show it, and the address that holds it."""
+
+import base64
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import panel as pn
+from bokeh.document import Document
+from bokeh.themes import Theme
+
+from dashboard import exporting
+from dashboard.results import Chosen, Results
+from dashboard.state import ADDRESS, PAGES, Selection
+from dashboard.theme import bokeh_theme
+from dashboard.views import frame
+from dashboard.views.card import Look
+from dashboard.views.controls import Controls
+from dashboard.views.document import TEMPLATE, variables
+from dashboard.views.markup import tag
+from dashboard.views.page import Page
+from dashboard.views.screen import Browser, Screen
+from dashboard.views.site import SitePage
+from engine.errors import EngineError
+
+log = logging.getLogger(__name__)
+
+PAGE_CLASSES: tuple[type[Page], ...] = (SitePage,)
+WINDOWS = ((1800, 12), (1400, 10), (0, 8))
+"""Least width in px of a window, and how many favourite images it has room for in two rows."""
+
+class Session:
+    """The dashboard of one browser window.
+
+    Parameters
+    ----------
+    results
+        Runs of the store; shared by all sessions.
+    query
+        Arguments of the address that was opened.
+    """
+
+    def __init__(self, results: Results, query: Mapping[str, str] | None = None) -> None:
+        self.results = results
+        self.selection = Selection()
+        self.selection.take(query or {})
+        self.controls = Controls(self.selection, results)
+        self.look = Look({})
+        self.pages: dict[str, Page] = {}
+        self.browser = Browser(self.act, theme=self.selection.theme)
+        self.bar = Screen(self.act, layout=str(frame.LAYOUT), areas={}, sizing_mode="stretch_width")
+        self.shown = pn.Column(sizing_mode="stretch_width", margin=0)
+        self._document: Document | None = None
+        self._columns = 10
+        self.refresh()
+        self.selection.param.watch(self._changed, list(ADDRESS))
+
+    def serve(self, document: Document) -> Document:
+        """Put the session into a document of the server."""
+        template = pn.Template(TEMPLATE, items={"bar": self.bar, "pages": self.shown, "browser": self.browser})
+        for name, value in variables(self.selection.theme).items():
+            template.add_variable(name, value)
+        template.server_doc(document, title="unitscope", location=False)
+        self._document = document
+        self._set_document_theme()
+        return document
+
+    def act(self, action: Mapping[str, Any]) -> None:
+        """Do what the browser reports."""
+        match action.get("do"):
+            case "window":
+                self._fit(action.get("width"))
+            case "export":
+                self._export(str(action.get("figure")), str(action.get("kind")))
+            case _:
+                self.controls.act(action)
+
+    def refresh(self) -> None:
+        """Bring bar, page and address to the selection."""
+        with pn.io.hold():
+            chosen, told = self._chosen()
+            self._show_bar(chosen, told)
+            if chosen is None:
+                self._show_empty()
+                return
+            self.look = Look(frame.colours(chosen, self.results), self.selection.theme, self._columns)
+            page = self._page(self.selection.page)
+            page.refresh(chosen, self.look)
+            self._show(page.screen)
+            self._say_where(chosen)
+
+    def _changed(self, *events: Any) -> None:
+        if any(event.name == "theme" for event in events):
+            self.browser.theme = self.selection.theme
+            self._set_document_theme()
+        self.refresh()
+
+    def _chosen(self) -> tuple[Chosen | None, str]:
+        try:
+            chosen = self.results.choose(self.selection)
+        except EngineError as error:
+            log.warning("the store cannot be read: %s", error)
+            return None, str(error)
+        return chosen, chosen.notice if chosen is not None else ""
+
+    def _page(self, name: str) -> Page:
+        if name not in self.pages:
+            kinds = {page.name: page for page in PAGE_CLASSES}
+            self.pages[name] = kinds.get(name, SitePage)(self.results, self.controls.select, self.act)
+        return self.pages[name]
+
+    def _show_bar(self, chosen: Chosen | None, told: str) -> None:
+        areas = {
+            "bar": frame.bar(self.selection, self.results, chosen),
+            "notice": frame.notice(told),
+            "keys": frame.key_list(),
+        }
+        self.bar.areas = {name: str(html) for name, html in areas.items()}
+
+    def _show(self, screen: Screen | None) -> None:
+        if screen not in self.shown:
+            self.shown.append(screen)
+        for other in self.shown:
+            other.visible = other is screen
+
+    def _show_empty(self) -> None:
+        html = frame.empty_store(str(self.results.root), self.results.problems())
+        page = tag("main", tag("div", html, class_="content"), class_="page")
+        self.shown.objects = [Screen(self.act, layout=str(page), areas={}, sizing_mode="stretch_width")]
+
+    def _say_where(self, chosen: Chosen) -> None:
+        resolved = {
+            "network": chosen.run.network,
+            "recording": chosen.run.recording,
+            "region": chosen.region,
+            "site": chosen.site,
+            "rank": chosen.rank,
+            "layer": chosen.layer,
+            "stimulus": chosen.stimulus,
+        }
+        query = Selection(page=self.selection.page, theme=self.selection.theme, **resolved).query()
+        is_own = not self.controls.is_from_address and not self.controls.is_held and self._document is not None
+        self.browser.param.update(
+            address={"query": query, "push": is_own},
+            title=f"{PAGES[self.selection.page]} · {chosen.site} · {chosen.run.network_title} · unitscope",
+        )
+
+    def _fit(self, width: Any) -> None:
+        if not isinstance(width, int | float):
+            return
+        columns = next(n for least, n in WINDOWS if width >= least)
+        if columns != self._columns:
+            self._columns = columns
+            self.refresh()
+
+    def _set_document_theme(self) -> None:
+        if self._document is not None:
+            self._document.theme = Theme(json=bokeh_theme(self.selection.theme))
+
+    def _export(self, name: str, kind: str) -> None:
+        chosen, page = self.results.choose(self.selection), self.pages.get(self.selection.page)
+        if chosen is None or page is None or kind not in exporting.KINDS:
+            return
+        card = page.cards.get("responses" if name in ("favourites", "stimulus") else name)
+        if card is None or card.shown is None:
+            return
+        if kind == "csv":
+            content = exporting.as_csv(card.table())
+        else:
+            run = chosen.run
+            told = f"{run.recording}{' (SIMULATED)' if run.is_simulated else ''} · {run.network_title} · run {run.digest[:8]} · unitscope"
+            content = exporting.as_picture(card.shown.drawing, kind, width=card.width, height=card.height, footer=told)
+        file = exporting.file_name(chosen.run.network, chosen.run.recording, chosen.site, name, kind=kind)
+        self.browser.download(file, exporting.KINDS[kind], base64.b64encode(content).decode("ascii"))

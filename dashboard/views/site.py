@@ -1,0 +1,217 @@
+"""One site and its match: how alike, on which images, in which layers, and how special among all units."""
+
+from collections.abc import Mapping
+
+from dashboard.figures import layer_profile, responses, site_rail, unit_distribution
+from dashboard.figures.keys import keys_html
+from dashboard.figures.wording import fixed, plural, short
+from dashboard.results import Chosen
+from dashboard.views import favourites
+from dashboard.views.card import Card, Look, head
+from dashboard.views.frame import stat
+from dashboard.views.markup import Markup, joined, tag
+from dashboard.views.page import Page, area, panel
+
+
+class SitePage(Page):
+    """The page of one site."""
+
+    name = "site"
+    layout = tag(
+        "div",
+        tag(
+            "nav",
+            area("rail-head", class_="head"),
+            tag("div", tag("div", data_slot="rail"), class_="list", data_scroll=True, tabindex="0", aria_label="Sites"),
+            class_="rail",
+            aria_label="Sites",
+        ),
+        tag(
+            "main",
+            area("header"),
+            tag(
+                "div",
+                panel("responses"),
+                panel("favourites", body=area("favourites")),
+                panel("stimulus", class_="image-card", body=area("stimulus")),
+                class_="row site-1",
+            ),
+            tag("div", panel("layers"), panel("units"), class_="row site-2"),
+            area("footer", style="margin-top:auto"),
+            class_="content",
+        ),
+        class_="page with-rail",
+        data_page="site",
+    )
+
+    def make_cards(self) -> list[Card]:
+        """Rail, scatter, layers, all units."""
+        return [
+            Card(
+                "rail",
+                site_rail,
+                lambda c, _: site_rail.data(
+                    c.run.dataset("matches"),
+                    c.run.dataset("recording"),
+                    c.run.null,
+                    c.run.dataset("reliability") if c.run.has("reliability") else None,
+                    region=c.region,
+                ),
+                lambda d, c, _: site_rail.describe(d, site=c.site, regions=c.run.regions),
+                depends=("region",),
+                marks=("site",),
+                on_tap=lambda site: self.choose(site=str(site)),
+                width=site_rail.WIDTH_PX,
+                is_stretched=False,
+            ),
+            Card(
+                "responses",
+                responses,
+                lambda c, look: responses.data(
+                    c.run.dataset("recording"),
+                    c.run.dataset("matches"),
+                    c.run.dataset("match_responses"),
+                    c.site,
+                    rank=c.rank,
+                    n_favourites=look.n_favourites,
+                ),
+                lambda d, c, look: responses.describe(
+                    d,
+                    stimulus=c.shown_stimulus,
+                    thumb_base=f"img/{c.run.digest}",
+                    network=look.colours["network"],
+                    regions=c.run.regions,
+                ),
+                depends=("site", "rank"),
+                marks=("shown_stimulus",),
+                on_tap=lambda stimulus: self.choose(stimulus=str(stimulus)),
+                width=432,
+                height=416,
+            ),
+            Card(
+                "layers",
+                layer_profile,
+                lambda c, _: layer_profile.data(
+                    c.run.dataset("layer_profile"), c.run.null, c.run.dataset("recording"), c.site
+                ),
+                lambda d, c, _: layer_profile.describe(d, layer=c.shown_layer, regions=c.run.regions),
+                depends=("site",),
+                marks=("shown_layer",),
+                on_tap=lambda layer: self.choose(layer=str(layer)),
+                height=190,
+            ),
+            Card(
+                "units",
+                unit_distribution,
+                lambda c, _: unit_distribution.data(
+                    c.run.dataset("unit_counts"),
+                    c.run.dataset("matches"),
+                    c.run.null,
+                    c.run.dataset("recording"),
+                    c.run.dataset("layers"),
+                    c.site,
+                    rank=c.rank,
+                ),
+                lambda d, c, look: unit_distribution.describe(
+                    d, network=look.colours["network"], regions=c.run.regions
+                ),
+                depends=("site", "rank"),
+                height=190,
+            ),
+        ]
+
+    def areas(self, chosen: Chosen, look: Look) -> Mapping[str, object]:
+        """Head of the rail, header line, favourites and the selected image."""
+        data = self.cards["responses"].data
+        return {
+            "rail-head": rail_head(self.cards["rail"], look),
+            "header": header(chosen),
+            "favourites-head": favourites.favourites_head(data),
+            "favourites": favourites.favourites(data, chosen, look),
+            "stimulus-head": favourites.selected_head(chosen),
+            "stimulus": favourites.selected(data, chosen),
+        }
+
+
+def rail_head(card: Card, look: Look) -> Markup:
+    """Return region, number of sites and keys above the rail."""
+    count = site_rail.caption(card.data)
+    keys = Markup(keys_html(site_rail.KEYS, look.colours))
+    return head("rail", count, "", help_text=site_rail.HELP, keys=keys, exports=("svg", "pdf", "png", "csv"))
+
+
+def header(chosen: Chosen) -> Markup:
+    """Return the header line of a site: who it is, its numbers, and the unit that is shown."""
+    run, rank = chosen.run, chosen.rank
+    match = run.dataset("matches").sel(site=chosen.site).isel(rank=rank)
+    sites = run.sites(chosen.region)
+    r, held_out = float(match["correlation"]), float(match["held_out"])
+    best, best_held_out, _ = run.chance(chosen.region)
+    place = list(sites.index).index(chosen.site) + 1
+    which = "match" if rank == 0 else f"runner-up {rank}"
+    stats = [
+        stat("r, selected and scored on all images", fixed(r), "" if rank == 0 else which, kind="strong"),
+        stat("held-out r", fixed(held_out), _folds(chosen), kind="strong"),
+        ceiling_stat(chosen, float(sites.loc[chosen.site, "noise_ceiling"])),
+        stat("chance, 95%", fixed(best), f"best of {short(run.n_units)}"),
+        tag("dl", layer_note(chosen), class_="stat") if chosen.layer else None,
+        doubt(r, held_out, best, best_held_out),
+    ]
+    return tag(
+        "header",
+        tag(
+            "div",
+            tag("h1", chosen.site, title=chosen.site),
+            tag("p", tag("span", chosen.region, class_="region"), f" · {place} of {len(sites)} by r", class_="quiet"),
+            class_="who",
+        ),
+        stats,
+        tag("div", unit_stat(chosen, which), class_="last"),
+        class_="header",
+    )
+
+
+def layer_note(chosen: Chosen) -> Markup:
+    """Return r and held-out r of the best unit of the chosen layer."""
+    profile = chosen.run.dataset("layer_profile").sel(site=chosen.site, layer=chosen.layer)
+    numbers = f"{fixed(float(profile['correlation']))} · {fixed(float(profile['held_out']))}"
+    return joined(
+        [
+            tag("dt", "best in ", chosen.layer, class_="cut", style="max-width:160px", title=chosen.layer),
+            tag("dd", tag("span", numbers, class_="n"), "held-out"),
+        ]
+    )
+
+
+def unit_stat(chosen: Chosen, which: str) -> Markup:
+    """Return layer, map and position of the unit that is shown."""
+    match = chosen.run.dataset("matches").sel(site=chosen.site).isel(rank=chosen.rank)
+    layer = str(match["layer"].item())
+    if not layer:
+        return stat("matched unit", "n/a", "no unit has an r with this site")
+    shape = chosen.run.dataset("layers").sel(layer=layer)
+    height, width = int(shape["height"]), int(shape["width"])
+    where = f"map {int(match['channel'])}"
+    if height * width > 1:
+        where += f" · position ({int(match['y'])}, {int(match['x'])}) of {height}×{width}"
+    told = [where, " · sparse" if match["status"].item() == "sparse" else "", " · tied" if bool(match["tied"]) else ""]
+    return stat("matched unit" if chosen.rank == 0 else which, layer, "".join(told), kind="name")
+
+
+def ceiling_stat(chosen: Chosen, ceiling: float) -> Markup:
+    """Return the noise ceiling with its method, or why there is none."""
+    value = fixed(ceiling)
+    if value == "n/a":
+        return stat("noise ceiling", "not available", f": {chosen.run.ceiling_method.removeprefix('not available: ')}")
+    return stat("noise ceiling", value, chosen.run.ceiling_method)
+
+
+def doubt(r: float, held_out: float, best: float, best_held_out: float) -> Markup | None:
+    """Return a chip where r or held-out r is within what shuffled images give."""
+    weak = [name for name, value, limit in (("r", r, best), ("held-out r", held_out, best_held_out)) if value <= limit]
+    verb = "is" if len(weak) == 1 else "are"
+    return tag("span", f"{' and '.join(weak)} {verb} within chance", class_="chip") if weak else None
+
+
+def _folds(chosen: Chosen) -> str:
+    return plural(chosen.run.n_folds, "fold") if chosen.run.n_folds > 1 else "not held out: 1 fold"

@@ -1,0 +1,171 @@
+"""Which are the best units of a site? The table of ranks, and how alike the units are."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from dashboard.figures.wording import fixed, plural, tick
+from dashboard.results import Chosen
+from dashboard.views.card import Look
+from dashboard.views.markup import Markup, joined, tag
+
+HELP = """**What it shows.** The units with the highest r with this site, best first. Rank 0 is the match, all others are its
+runner-ups. A row selects its unit, here and on the page of the site.
+
+**How it is computed.** r: chosen and scored on all images. Held-out r of a rank: the unit that holds this rank among the
+images of selection, scored on the images that were left out; the mean over folds, and each fold beside it. It need not
+be the unit of this row. Sparse: the unit leaves its most frequent value on fewer than five images. Tied: r differs by
+less than 0.000002 from a neighbour's.
+
+**How chance reads.** Compare r with the best of all units with shuffled images, the held-out values with zero.
+
+*Figure 7 of Arend et al. 2018 counts these units.*"""
+ALIKE_HELP = """**What it shows.** From which layers and feature maps the best units come, and how close they are to the match.
+
+**How it is computed.** Counts over the ranks of the table. Where many units of one map are as good as the match, the
+match is one of a family; where the maps are many, several features fit the site equally well."""
+NEAR = 0.05
+"""A runner-up within this of the match's r is counted as nearly as good."""
+_BAR_PX, _BAR_HEIGHT = 92, 23
+
+
+def ranking(chosen: Chosen) -> pd.DataFrame:
+    """Return one row a rank that holds a unit: layer, channel, y, x, correlation, held_out, fold_0 ..., status, tied."""
+    matches = chosen.run.dataset("matches").sel(site=chosen.site)
+    names = ("layer", "channel", "y", "x", "correlation", "held_out", "status", "tied")
+    table = pd.DataFrame({name: matches[name].values for name in names})
+    if chosen.run.has("fold_matches"):
+        folds = chosen.run.dataset("fold_matches")["held_out"].sel(site=chosen.site).values
+        for position, values in enumerate(folds if len(folds) <= 2 else ()):
+            table[f"held_out_fold_{position}"] = values
+    table.insert(0, "rank", np.arange(len(table)))
+    return table[np.isfinite(table["correlation"])]
+
+
+def rows(table: pd.DataFrame, chosen: Chosen, look: Look) -> Markup:
+    """Return the table; the row of the chosen rank is marked."""
+    folds = [name for name in table.columns if name.startswith("held_out_fold_")]
+    low, high = _bar_limits(table, folds)
+    scale = tag("span", tag("span", tick(low)), tag("span", tick(high)), style="display:flex;justify-content:space-between")
+    heads = [
+        _head("rank", "t"),
+        _head("layer", "t"),
+        _head("map"),
+        _head("y, x"),
+        _head("r"),
+        _head("held-out r"),
+        *[_head(f"fold {position + 1}") for position in range(len(folds))],
+        tag("th", tag("span", "flags", class_="hidden-label"), scope="col"),
+        tag("th", scale, class_="bar-cell", scope="col", aria_label=f"r and held-out r, from {low} to {high}"),
+    ]
+    body = [_row(row, folds, chosen, (low, high)) for row in table.to_dict("records")]
+    return tag(
+        "table",
+        tag("thead", tag("tr", heads)),
+        tag("tbody", body),
+        class_="ranks",
+        role="grid",
+        aria_label=f"Best units of {chosen.site}",
+    )
+
+
+def alike(table: pd.DataFrame, chosen: Chosen) -> Markup:
+    """Return how the units spread over layers and maps, and how close they are to the match."""
+    if table.empty:
+        return tag("p", "No unit has an r with this site.", class_="empty")
+    counts = table["layer"].value_counts()
+    layers = [name for name in chosen.run.layers if name in counts.index]
+    first = table.iloc[0]
+    maps = table[["layer", "channel"]].drop_duplicates()
+    same = int(((table["layer"] == first["layer"]) & (table["channel"] == first["channel"])).sum())
+    shown = sorted(layers, key=lambda name: -counts[name])[:5]
+    facts = [
+        (f"Units within {NEAR} of the match", near_units(table)),
+        ("Distinct feature maps", len(maps)),
+        ("Of the same map as the match", same - 1),
+        ("Tied with a neighbour", int(table["tied"].sum())),
+        ("Median held-out r of the ranks", fixed(float(np.nanmedian(table["held_out"])) if table["held_out"].notna().any() else np.nan)),
+    ]
+    return joined(
+        [
+            tag("p", f"Layers of the {len(table)}", class_="quiet"),
+            tag("div", [_part(name, int(counts[name]), i, len(layers)) for i, name in enumerate(layers)], class_="bars"),
+            tag("div", [tag("span", f"{name} {counts[name]}", class_="cut") for name in layers if name in shown], class_="bar-names"),
+            tag("table", [_fact(*fact) for fact in facts], class_="facts"),
+        ]
+    )
+
+
+def near_units(table: pd.DataFrame) -> int:
+    """Return how many runner-ups are nearly as good as the match."""
+    r = table["correlation"].to_numpy()
+    return int((r[1:] >= r[0] - NEAR).sum()) if len(r) else 0
+
+
+def more(table: pd.DataFrame) -> Markup:
+    """Return the line below the table: how to step."""
+    return tag(
+        "div", f"{plural(len(table), 'unit')}; scroll, or ", tag("kbd", "←"), " ", tag("kbd", "→"), " to step", class_="note"
+    )
+
+
+def _row(row: dict, folds: Sequence[str], chosen: Chosen, limits: tuple[float, float]) -> Markup:
+    rank = int(row["rank"])
+    flags = [name for name, is_so in (("sparse", row["status"] == "sparse"), ("tied", bool(row["tied"]))) if is_so]
+    held_out = [row[name] for name in folds] or [row["held_out"]]
+    return tag(
+        "tr",
+        tag("td", tag("button", str(rank), aria_label=f"Rank {rank}"), class_="t weak"),
+        tag("td", str(row["layer"]), class_="t", title=str(row["layer"])),
+        tag("td", int(row["channel"])),
+        tag("td", f"({int(row['y'])}, {int(row['x'])})"),
+        tag("td", fixed(row["correlation"], 3)),
+        tag("td", fixed(row["held_out"], 3), class_="weak"),
+        [tag("td", fixed(row[name], 3), class_="weak") for name in folds],
+        tag("td", ", ".join(flags), class_="weak t"),
+        tag("td", _bar(row["correlation"], held_out, limits), class_="bar-cell"),
+        data_do="select",
+        data_rank=rank,
+        data_site=chosen.site,
+        aria_selected="true" if rank == chosen.rank else "false",
+    )
+
+
+def _bar(r: float, held_out: Sequence[float], limits: tuple[float, float]) -> Markup:
+    """Return r as a dot, the held-out values as open dots, and a thin line between."""
+    middle = _BAR_HEIGHT / 2
+
+    def at(value: float) -> float:
+        return round(5 + (_BAR_PX - 10) * (value - limits[0]) / (limits[1] - limits[0]), 1)
+
+    known = [value for value in held_out if np.isfinite(value)]
+    ends = [at(value) for value in [*known, r]]
+    line = tag("line", x1=min(ends), x2=max(ends), y1=middle, y2=middle, stroke="var(--region)", stroke_opacity=".55")
+    opens = [
+        tag("circle", cx=at(value), cy=middle, r=2.6, fill="var(--us-paper)", stroke="var(--region)", stroke_width=1.1)
+        for value in known
+    ]
+    dot = tag("circle", cx=at(r), cy=middle, r=3, fill="var(--region)")
+    return tag("svg", line, opens, dot, width=_BAR_PX, height=_BAR_HEIGHT, aria_hidden="true")
+
+
+def _bar_limits(table: pd.DataFrame, folds: Sequence[str]) -> tuple[float, float]:
+    values = table[["correlation", *(folds or ["held_out"])]].to_numpy(dtype=float)
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return 0.0, 1.0
+    return float(np.floor(values.min() * 10 - 1e-9) / 10), float(np.ceil(values.max() * 10 + 1e-9) / 10)
+
+
+def _part(layer: str, count: int, position: int, n_layers: int) -> Markup:
+    depth = 0.35 + 0.65 * (position / max(n_layers - 1, 1))
+    return tag("span", style=f"flex:{count};opacity:{depth:.2f}", title=f"{layer}: {count}")
+
+
+def _fact(label: str, value: object) -> Markup:
+    return tag("tr", tag("th", label, scope="row"), tag("td", value, class_="v"))
+
+
+def _head(label: str, kind: str | None = None) -> Markup:
+    return tag("th", label, class_=kind, scope="col")

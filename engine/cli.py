@@ -1,0 +1,186 @@
+"""The command ``unitscope``: fetch, match, analyse, list; other packages add theirs as ``unitscope.commands``."""
+
+import re
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+
+import engine
+from engine.errors import EngineError
+
+_STORE = click.option(
+    "--store", type=click.Path(path_type=Path), help="Folder of the runs. [default: $UNITSCOPE_STORE, else your data folder]"
+)
+
+
+class _Commands(click.Group):
+    """Says what is wrong in one sentence instead of a traceback, and finds commands of other packages."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), *sorted(entry_points(group="unitscope.commands").names)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        own = super().get_command(ctx, cmd_name)
+        added = [entry.load() for entry in entry_points(group="unitscope.commands", name=cmd_name)]
+        return own or next(iter(added), None)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EngineError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(engine.__version__, prog_name="unitscope")
+def main() -> None:
+    """Find, for every recorded site of visual cortex, the single units of a deep network that respond most like it.
+
+    \b
+    Begin with:   unitscope demo
+    Your data:    unitscope match NETWORK RECORDING, then unitscope serve
+    """
+
+
+def match_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that every command shares which computes a match."""
+    options = [
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+        click.option("--memory", default="4GiB", show_default=True, help="Bound of the peak beside the loaded network."),
+        _STORE,
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.argument("network")
+@click.argument("recordings", nargs=-1, required=True, metavar="RECORDING...")
+@click.option("--weights", default="pretrained", show_default=True, help="pretrained, random, or a file of weights.")
+@click.option("--weights-seed", default=0, show_default=True, help="Of random weights.")
+@click.option("--layers", help="Only these layers, names separated by commas, taken literally.")
+@click.option("--top", default=100, show_default=True, help="Units kept for each site.")
+@click.option("--folds", default=2, show_default=True, help="Parts for held-out values; 1: none.")
+@click.option("--shuffles", default=30, show_default=True, help="Shuffled sites for each region, for chance.")
+@click.option("--seed", default=0, show_default=True, help="Of the folds and the shuffles.")
+@click.option("--batch", type=int, help="Images at a time.  [default: as many as fit]")
+@click.option("--plan", is_flag=True, help="Print passes and memory, and stop.")
+@match_options
+def match(
+    network: str,
+    recordings: tuple[str, ...],
+    weights: str,
+    weights_seed: int,
+    layers: str | None,
+    plan: bool,
+    store: Path | None,
+    **settings: Any,
+) -> None:
+    """Match NETWORK against each RECORDING and store the runs.
+
+    A run that is there already is not computed again; an interrupted one goes on.
+
+    \b
+    unitscope match squeezenet1_1 builtin
+    unitscope match efficientnet_lite0 cowley-v4/190923 cowley-v4/210225 --memory 8GiB
+    unitscope match squeezenet1_1 cowley-v4/210325 --weights random --weights-seed 3
+    """
+    from engine.pipeline import plan_match
+
+    opened = [engine.open_recording(name) for name in recordings]
+    loaded = engine.load_network(network, weights=weights, seed=weights_seed)
+    if layers:
+        loaded = loaded.with_layers([name.strip() for name in layers.split(",")])
+    for recording in opened:
+        if plan:
+            click.echo(f"{loaded.name}@{recording.name}: {plan_match(loaded, recording, **settings).describe()}")
+            continue
+        run = engine.match(loaded, recording, store=store, progress=sys.stderr.isatty(), **settings)
+        click.echo(summary(run))
+
+
+def summary(run: "engine.Run") -> str:
+    """Say what a run found, a line for each region."""
+    scores = run.dataset("neural_correlation").sel(layer="")
+    simulated = " (SIMULATED sites)" if run.manifest["recording"].get("simulated") else ""
+    lines = [f"{run.network}@{run.recording}{simulated}  run {run.digest[:12]}"]
+    for region in scores["region"].values.tolist():
+        row = scores.sel(region=region)
+        lines.append(
+            f"  {region}: median over {int(row['n_sites'])} sites of the best unit's r {float(row['correlation']):.3f} "
+            f"(selected and scored on the same images), held out {float(row['held_out']):.3f}, "
+            f"shuffled images {float(row['chance_median']):.3f}"
+        )
+    return "\n".join(lines)
+
+
+@main.command()
+@click.argument("run")
+@click.argument("analysis")
+@click.option("--seed", default=0, show_default=True)
+@_STORE
+def analyse(run: str, analysis: str, seed: int, store: Path | None) -> None:
+    """Compute an ANALYSIS of a RUN once, and store it with the run.
+
+    RUN is a path, network@recording, or the beginning of a digest.
+
+    \b
+    unitscope analyse squeezenet1_1@builtin reliability
+    """
+    click.echo(engine.analyse(run, analysis, seed=seed, store=store))
+
+
+@main.command()
+@click.argument("collection")
+@click.argument("sessions", nargs=-1)
+@click.option(
+    "--from", "source", type=click.Path(path_type=Path, exists=True, file_okay=False), help="A local copy instead."
+)
+def fetch(collection: str, sessions: tuple[str, ...], source: Path | None) -> None:
+    """Fetch real recordings from their publisher, every file checked by its sha256.
+
+    \b
+    unitscope fetch cowley-v4                    the three documented sessions
+    unitscope fetch cowley-v4 190923 --from DIR
+    """
+    for name in engine.fetch(collection, sessions or None, source=source):
+        click.echo(name)
+
+
+@main.command("list")
+@click.argument("what", type=click.Choice(["runs", "recordings", "networks", "layers"]), default="runs")
+@click.argument("network", required=False)
+@_STORE
+def list_(what: str, network: str | None, store: Path | None) -> None:
+    """List runs, recordings, networks, or the layers of NETWORK.
+
+    \b
+    unitscope list recordings
+    unitscope list layers squeezenet1_1
+    """
+    if what == "layers":
+        if not network:
+            raise click.UsageError("name the network: unitscope list layers NETWORK")
+        loaded = engine.load_network(network)
+        click.echo(_table(loaded.layers))
+        click.echo(f"\n{len(loaded.layers)} layers, {int(loaded.layers['units'].sum()):,} units. Left out:")
+        click.echo(_table(loaded.left_out))
+        return
+    tables = {"recordings": engine.list_recordings, "networks": engine.list_networks}
+    table = tables[what]() if what in tables else engine.list_runs(store).assign(digest=lambda t: t["digest"].str[:12])
+    click.echo(_table(table) if len(table) else "No runs yet. Make one: unitscope match NETWORK RECORDING")
+
+
+def _table(table: pd.DataFrame) -> str:
+    text = table.to_string(index=False, na_rep="", justify="left")
+    return re.sub(r"[^\S\n]+$", "", text, flags=re.MULTILINE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,269 @@
+"""What a result is keyed by: exactly that which changes its numbers, and nothing else.
+
+All digests are sha256 over content. Names, paths, dates, devices, batch sizes and the order of stimuli and sites are in
+none of them.
+"""
+
+import functools
+import hashlib
+import inspect
+import re
+import types
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import xarray as xr
+
+from engine.encoding import as_json, canonical_json
+from engine.errors import NetworkError
+from engine.schema import SITE, STIMULUS
+
+if TYPE_CHECKING:
+    import torch
+
+    from engine.networks import Network
+    from engine.recordings import Recording
+    from engine.stimuli import Stimuli
+
+MATCH_READS: Final = ("response", "region", "category", "object")
+"""What a match reads of a recording: ``category`` and ``object`` stratify the folds, ``region`` is stored beside it."""
+
+_ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
+_N_PROBES: Final = 4
+_PROBE_SEED: Final = 20180101
+
+
+def digest_of(content: Mapping[str, Any]) -> str:
+    """Return the sha256, in hexadecimal, of JSON-like content; the order of keys does not matter."""
+    return hashlib.sha256(canonical_json(as_json(content, "digest"))).hexdigest()
+
+
+def match_digest(
+    network: str,
+    stimuli: str,
+    responses: str,
+    layers: Sequence[str],
+    settings: Mapping[str, Any],
+    *,
+    algorithm: str | int,
+    torch_version: str | None = None,
+) -> str:
+    """Return what a match is keyed by.
+
+    Parameters
+    ----------
+    network, stimuli, responses
+        From ``network_digest``, ``stimuli_digest`` and ``responses_digest``.
+    layers
+        Names of the layers that are matched, in execution order (it decides ties).
+    settings
+        Those that change a number; not device, memory, batch size or workers.
+    algorithm
+        Version of our code that computes the numbers.
+    torch_version
+        By default that of the torch at hand; only major.minor counts.
+    """
+    if torch_version is None:
+        import torch
+
+        torch_version = torch.__version__
+    return digest_of(
+        {
+            "network": network,
+            "stimuli": stimuli,
+            "responses": responses,
+            "layers": list(layers),
+            "settings": settings,
+            "algorithm": algorithm,
+            "torch": ".".join(torch_version.split(".")[:2]),
+        }
+    )
+
+
+def stimuli_digest(stimuli: "Stimuli") -> str:
+    """Return the digest of ids and pixels, in any order; files and their formats do not matter."""
+    return digest_of({"stimuli": dict(stimuli.pixel_digests())})
+
+
+def responses_digest(recording: "Recording") -> str:
+    """Return the digest of what a match reads of a recording besides the pixels."""
+    return recording_digest(recording, MATCH_READS)
+
+
+def recording_digest(recording: "Recording", names: Collection[str]) -> str:
+    """Return the digest of ids and of the named variables, coordinates and attributes of a recording.
+
+    The order of stimuli and sites does not matter, nor whether numbers are held as float32 or float64. A name that the
+    recording does not have counts as such.
+
+    Parameters
+    ----------
+    recording
+        With ``data`` as in ``engine.schema.RECORDING``.
+    names
+        Exactly what the computation reads, e.g. ``["response", "trials", "region", "size_deg"]``.
+    """
+    data = recording.data
+    data = data.isel({dim: np.argsort(data[dim].values.astype(str), kind="stable") for dim in (STIMULUS, SITE)})
+    ids = {dim: data[dim].values.tolist() for dim in (STIMULUS, SITE)}
+    return digest_of({"ids": ids, "contents": {name: _content(data, name) for name in sorted(names)}})
+
+
+def network_digest(network: "Network") -> str:
+    """Return the digest of parameters, buffers, structure, code and preprocessing of a network.
+
+    Structure and code are the module's ``repr``, the plain attributes of its submodules, and the source of their
+    classes and of functions they hold; torch's own classes count by name.
+
+    Raises
+    ------
+    NetworkError
+        If the source of a class cannot be had and the network has no ``version``; if the preprocessing gives two
+        outputs for one image; if a parameter has no plain values.
+    """
+    modules = dict(network.module.named_modules(remove_duplicate=False))
+    return digest_of(
+        {
+            "tensors": {name: _tensor(name, tensor) for name, tensor in _tensors(network.module)},
+            "repr": _ADDRESS.sub("", repr(network.module)),
+            "attributes": {name: _attributes(module, network) for name, module in modules.items()},
+            "classes": dict(sorted(_sources({type(module) for module in modules.values()}, network))),
+            "preprocessing": preprocessing_digest(network),
+        }
+    )
+
+
+def preprocessing_digest(network: "Network") -> str:
+    """Return the digest of a network's preprocessing: its settings, or of any other callable what it does to images.
+
+    Raises
+    ------
+    NetworkError
+        If it gives two outputs for one image.
+    """
+    from engine.preprocessing import Preprocessing
+
+    if isinstance(network.preprocess, Preprocessing):
+        return digest_of({"settings": network.preprocess.settings()})
+    seen = hashlib.sha256()
+    for probe in _probes(*network.image_size):
+        first, second = (_tensor("preprocessing", network.preprocess(probe.copy())) for _ in range(2))
+        if first != second:
+            raise NetworkError(
+                f"The preprocessing of {network.name!r} gives different outputs for the same image. "
+                "Leave out its random steps (crops, flips, noise): a match needs the same input every time."
+            )
+        seen.update(canonical_json(first))
+    return seen.hexdigest()
+
+
+def _probes(height: int, width: int) -> Iterator[np.ndarray]:
+    """Yield noise and ramps, uint8 (height, width, 3), the same ones in every process."""
+    rng = np.random.default_rng(_PROBE_SEED)
+    for _ in range(_N_PROBES // 2):
+        yield rng.integers(0, 256, size=(height, width, 3), dtype=np.uint8)
+        y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
+        slopes = rng.uniform(-1, 1, size=(2, 3))
+        yield (127.5 + 63 * (y[..., None] * slopes[0] + x[..., None] * slopes[1])).astype(np.uint8)
+
+
+def _content(data: xr.Dataset, name: str) -> Any:
+    if name not in data.variables:
+        return {"attribute": data.attrs.get(name)}
+    variable = data[name].variable
+    values = variable.values
+    if values.dtype.kind in "OUT":
+        return {"dims": variable.dims, "text": values.tolist()}
+    if values.dtype.kind == "f":
+        values = np.where(np.isnan(values), np.nan, values.astype(np.float64)) + 0.0
+    plain = np.ascontiguousarray(values)
+    return {"dims": variable.dims, "shape": plain.shape, "kind": plain.dtype.str, "sha256": _sha256(plain)}
+
+
+def _sha256(array: np.ndarray) -> str:
+    return hashlib.sha256(array.tobytes()).hexdigest()
+
+
+def _tensors(module: "torch.nn.Module") -> Iterator[tuple[str, "torch.Tensor"]]:
+    yield from ((f"parameter {name}", tensor) for name, tensor in module.named_parameters(remove_duplicate=False))
+    yield from ((f"buffer {name}", tensor) for name, tensor in module.named_buffers(remove_duplicate=False))
+
+
+def _tensor(name: str, tensor: "torch.Tensor") -> list[Any]:
+    import torch
+
+    if not isinstance(tensor, torch.Tensor) or tensor.layout is not torch.strided or tensor.is_quantized:
+        raise NetworkError(
+            f"{name} is not a plain dense tensor; its values cannot be keyed. Convert the network first."
+        )
+    if tensor.is_meta:
+        raise NetworkError(f"{name} has no values yet (meta device). Load the weights first.")
+    values = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)
+    return [str(tensor.dtype), list(tensor.shape), _sha256(values.numpy())]
+
+
+def _attributes(module: "torch.nn.Module", network: "Network") -> dict[str, Any]:
+    import torch
+
+    internal = vars(torch.nn.Module()).keys() - {"training"}
+    attributes = {name: value for name, value in vars(module).items() if name not in internal}
+    hooks = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
+    code = getattr(module, "code", None)
+    return {
+        **{name: _described(value, f"{type(module).__name__}.{name}", network) for name, value in attributes.items()},
+        "hooks ": [_described(hook, "a forward hook", network) for hook in hooks],
+        "code ": code if isinstance(code, str) else None,
+    }
+
+
+def _described(value: Any, where: str, network: "Network") -> Any:
+    """Return what is known of an attribute as JSON; of an object with hidden state, only its class."""
+    import torch
+
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, torch.Tensor):
+        return _tensor(where, value)
+    if isinstance(value, (np.ndarray, np.generic)):
+        return [value.dtype.str, list(value.shape), _sha256(np.ascontiguousarray(value))]
+    if isinstance(value, Mapping):
+        return {repr(key): _described(item, where, network) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_described(item, where, network) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(_ADDRESS.sub("", repr(item)) for item in value)
+    if isinstance(value, functools.partial):
+        return [_described(item, where, network) for item in (value.func, value.args, value.keywords)]
+    if isinstance(value, types.MethodType):
+        return [_name(type(value.__self__)), value.__func__.__name__]
+    if isinstance(value, (types.FunctionType, type)):
+        return [_name(value), None if _is_torchs(value) else _source(value, network)]
+    return _name(value) if isinstance(value, types.BuiltinFunctionType) else _name(type(value))
+
+
+def _sources(classes: Iterable[type], network: "Network") -> Iterator[tuple[str, str | None]]:
+    ancestors = {ancestor for one in classes for ancestor in one.__mro__ if ancestor is not object}
+    return ((_name(one), None if _is_torchs(one) else _source(one, network)) for one in ancestors)
+
+
+def _source(thing: Any, network: "Network") -> str:
+    try:
+        return inspect.getsource(thing)
+    except (OSError, TypeError) as error:
+        if network.version is not None:
+            return f"version {network.version}"
+        raise NetworkError(
+            f"The source of {_name(thing)}, part of network {network.name!r}, cannot be had (it was not defined in a "
+            "file), so a change of its code would go unseen. Put it in a file, or name what you run: "
+            "Network.from_module(..., version='1')."
+        ) from error
+
+
+def _is_torchs(thing: Any) -> bool:
+    package = str(thing.__module__).partition(".")[0]
+    return package in ("torch", "builtins", "typing", "abc", "collections")
+
+
+def _name(thing: Any) -> str:
+    return f"{thing.__module__}.{getattr(thing, '__qualname__', type(thing).__qualname__)}"

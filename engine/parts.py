@@ -1,0 +1,149 @@
+"""What is already finished of a run that was interrupted.
+
+Each finished layer is one file with its own sha256, written beside its place and moved in. A damaged one counts as
+not there, so the layer is computed again.
+"""
+
+import hashlib
+import io
+import os
+import uuid
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import xarray as xr
+
+from engine.durable import TEMPORARY, discard, explained, flush_folder, run_lock, write_file
+from engine.encoding import as_json, decode_bytes, encode
+from engine.errors import StoreError
+from engine.manifests import read_sealed, seal
+
+_SUFFIX: Final = ".part"
+_ABOUT: Final = "about.json"
+_NAME: Final = ".name"
+_DIGEST_BYTES: Final = 32
+
+
+def open_parts(root: Path, digest: str, about: Mapping[str, Any] | None = None) -> "Parts":
+    """Return the finished parts of the run ``digest``, at first none.
+
+    Parameters
+    ----------
+    root
+        Folder of the store.
+    digest
+        Of the run; parts of another digest are never seen.
+    about
+        What ``list_runs`` shows of the unfinished run: ``network``, ``recording`` and ``settings`` as in a manifest.
+    """
+    folder = root / "parts" / digest
+    if about is not None:
+        content = seal("part", as_json(about, "about"))
+        with explained(folder):
+            _place(folder, _ABOUT, content)
+    return Parts(root, digest)
+
+
+class Parts:
+    """Finished results of single layers of one run, by the layer's name.
+
+    Writers hold the run's lock (``run_lock``). Names may have any characters; datasets any dims and variables.
+    """
+
+    def __init__(self, root: Path, digest: str) -> None:
+        self.root = root
+        self.digest = digest
+        self.folder = root / "parts" / digest
+
+    def __contains__(self, name: str) -> bool:
+        return self._intact(name) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        paths = sorted(self.folder.glob(f"*{_SUFFIX}"))
+        return (files[_NAME].decode() for path in paths if (files := _unpacked(path)) is not None)
+
+    def write(self, name: str, dataset: xr.Dataset) -> None:
+        """Store the finished ``dataset`` of ``name``, in place of an earlier one; all of it or nothing.
+
+        Raises
+        ------
+        StoreError
+            If the disk is full or cannot be written, or the dataset holds what the store cannot keep.
+        """
+        content = _packed({_NAME: name.encode(), **encode(dataset)})
+        path = self._path(name)
+        with explained(path, len(content)):
+            _place(self.folder, path.name, content)
+
+    def read(self, name: str) -> xr.Dataset:
+        """Return the dataset of ``name``, in memory.
+
+        Raises
+        ------
+        StoreError
+            If there is none, or it is damaged.
+        """
+        files = self._intact(name)
+        if files is None:
+            raise StoreError(f"{self.folder} holds no finished part {name!r}; compute it again.")
+        return decode_bytes({key: content for key, content in files.items() if key != _NAME})
+
+    def discard(self) -> None:
+        """Remove all parts, once the run is written or given up."""
+        with explained(self.folder), run_lock(self.root, self.digest):
+            discard(self.root, self.digest, self.folder)
+
+    def _intact(self, name: str) -> dict[str, bytes] | None:
+        path = self._path(name)
+        files = _unpacked(path)
+        if files is None or files.get(_NAME) != name.encode():
+            with explained(path):
+                path.unlink(missing_ok=True)
+            return None
+        return files
+
+    def _path(self, name: str) -> Path:
+        return self.folder / (hashlib.sha256(name.encode()).hexdigest()[:32] + _SUFFIX)
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """Return what ``open_parts`` was told about the unfinished run in ``folder``, or nothing."""
+    try:
+        return read_sealed("part", folder / _ABOUT)
+    except StoreError:
+        return {}
+
+
+def _place(folder: Path, name: str, content: bytes) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f"{TEMPORARY}{uuid.uuid4().hex}"
+    try:
+        write_file(temporary, content)
+        os.replace(temporary, folder / name)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    flush_folder(folder)
+
+
+def _packed(files: Mapping[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
+    content = packed.getvalue()
+    return hashlib.sha256(content).digest() + content
+
+
+def _unpacked(path: Path) -> dict[str, bytes] | None:
+    try:
+        sealed = path.read_bytes()
+    except OSError:
+        return None
+    digest, content = sealed[:_DIGEST_BYTES], sealed[_DIGEST_BYTES:]
+    if hashlib.sha256(content).digest() != digest:
+        return None
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}

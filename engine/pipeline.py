@@ -1,0 +1,314 @@
+"""From a network and a recording to a stored run: reuse it, go on with it, or compute it."""
+
+import os
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from tqdm import tqdm
+
+from engine.allocation import freed_memory_kept
+from engine.analyses import analyse
+from engine.digests import match_digest, network_digest, responses_digest, stimuli_digest
+from engine.durable import run_lock
+from engine.errors import LayerError
+from engine.folds import assign_folds
+from engine.matching import ALGORITHM, CHUNK, MatchSettings, Progress, choose_device, exact_float32, match_layers
+from engine.merging import merge_layers
+from engine.moments import PairMoments, product_dtype
+from engine.networks import Network
+from engine.parts import Parts, open_parts
+from engine.planning import LayerSize, Plan, parse_memory, plan_passes
+from engine.ranking import SPARE
+from engine.recordings import Recording
+from engine.rescoring import collect_responses
+from engine.schema import N_R_BINS, REGION, SITE, STIMULUS
+from engine.store import Run, find_run, store_root, write_run
+from engine.targets import Targets, make_targets
+
+THUMBNAIL = 112
+"""Largest side of the small pictures that a run carries, in pixels."""
+
+WITH_EVERY_RUN = ("reliability", "neural_correlation")
+"""Analyses that take no time and that the page shows everywhere."""
+
+
+def match(
+    network: Network,
+    recording: Recording,
+    *,
+    top: int = 100,
+    device: str = "auto",
+    memory: str | int = "4GiB",
+    folds: int = 2,
+    shuffles: int = 30,
+    seed: int = 0,
+    batch: int | None = None,
+    store: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+) -> Run:
+    """Find, for every site, the units of a network that correlate best with it, and store what was found.
+
+    A run that the store already holds is returned at once; one that was interrupted goes on after its last finished layer.
+
+    Parameters
+    ----------
+    network
+        From ``load_network`` or ``Network.from_module``. Its layers are those of ``network.layers``.
+    recording
+        From ``open_recording`` or ``Recording.from_arrays``.
+    top
+        Units kept for each site: the match at rank 0, then its runner-ups.
+    device
+        ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or ``"auto"``: a GPU where there is one.
+    memory
+        Bound of the peak above the process with the network loaded and used once, such as ``"4GiB"``; on CUDA of the
+        device's reserved memory without the weights. It decides how many passes over the stimuli are made.
+    folds
+        Parts for held-out values: selection on all parts but one, scoring on that one. 1: no held-out values.
+    shuffles
+        Shuffled sites for each region, matched like the others: what chance gives.
+    seed
+        Of the folds and the shuffles.
+    batch
+        Stimuli at a time; by default as many as fit. It changes no stored number by more than rounding.
+    store
+        Folder of the store; else ``UNITSCOPE_STORE``, else the user's data folder.
+    progress
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    Run
+        With the datasets of ``engine.schema.RUN_SCHEMAS`` and the analyses ``reliability`` and ``neural_correlation``.
+
+    Raises
+    ------
+    SettingsError, MemoryBudgetError, LayerError
+        Before the first forward pass.
+    StoreError
+        If the result cannot be written; finished layers are kept where they could be.
+
+    References
+    ----------
+    Arend, Han, Schrimpf, Bashivan, Kar, Poggio, DiCarlo & Boix (2018), "Single units in a deep neural network
+    functionally correspond with neurons in the brain: preliminary results", CBMM Memo 93.
+    """
+    job = _Job(network, recording, MatchSettings(top, folds, seed, shuffles), choose_device(device), memory, batch)
+    root = store_root(store)
+    run = find_run(root, job.digest)
+    if run is None:
+        with run_lock(root, job.digest):
+            run = find_run(root, job.digest) or job.compute(root, show=progress)
+    for name in WITH_EVERY_RUN:
+        analyse(run, name)
+    return run
+
+
+def plan_match(
+    network: Network,
+    recording: Recording,
+    *,
+    top: int = 100,
+    device: str = "auto",
+    memory: str | int = "4GiB",
+    folds: int = 2,
+    shuffles: int = 30,
+    seed: int = 0,
+    batch: int | None = None,
+) -> Plan:
+    """Return the plan that ``match`` with the same arguments would follow, without running it."""
+    job = _Job(network, recording, MatchSettings(top, folds, seed, shuffles), choose_device(device), memory, batch)
+    return job.plan(network.layers["name"].tolist())
+
+
+class _Job:
+    """One match: its inputs checked, its digest known, nothing computed yet."""
+
+    def __init__(
+        self,
+        network: Network,
+        recording: Recording,
+        settings: MatchSettings,
+        device: torch.device,
+        memory: str | int,
+        batch: int | None,
+    ) -> None:
+        if network.layers.empty:
+            raise LayerError(f"{network.name} has no layers to match. Name some: Network.from_module(..., layers=[...]).")
+        self.network, self.recording, self.settings, self.device, self.batch = network, recording, settings, device, batch
+        self.memory = parse_memory(memory)
+        self.folds = assign_folds(recording.data, settings.folds, settings.seed)
+        self.targets: Targets = make_targets(recording.data, self.folds, shuffles=settings.shuffles, seed=settings.seed)
+        self.digests = {
+            "network": network_digest(network),
+            "stimuli": stimuli_digest(recording.stimuli),
+            "responses": responses_digest(recording),
+        }
+        layers = network.layers["name"].tolist()
+        torch_version = ".".join(torch.__version__.split(".")[:2])
+        self.digest = match_digest(
+            self.digests["network"],
+            self.digests["stimuli"],
+            self.digests["responses"],
+            layers,
+            settings.as_dict(),
+            torch_version=torch_version,
+            algorithm=ALGORITHM,
+        )
+
+    def plan(self, layers: list[str]) -> Plan:
+        """Plan the passes over ``layers``."""
+        table = self.network.layers
+        chosen = table[table["name"].isin(layers)]
+        targets, top, n_stimuli = self.targets, self.settings.top, len(self.targets.stimuli)
+        area = int((table["height"] * table["width"]).max())
+        return plan_passes(
+            [LayerSize(name, int(units)) for name, units in zip(chosen["name"], chosen["units"], strict=True)],
+            memory=self.memory,
+            bytes_per_unit=lambda batch: PairMoments.bytes_per_unit(
+                targets.n_folds, targets.n_columns, targets.n_patterns, product_dtype(n_stimuli, targets.n_folds, batch)
+            ),
+            input_bytes=4 * 3 * int(np.prod(self.network.image_size)),
+            fixed_bytes=_ranking_bytes(targets, area) + _result_bytes(targets, top, table),
+            largest_units=int(table["units"].max()),
+            n_stimuli=n_stimuli,
+            batch=self.batch,
+        )
+
+    def compute(self, root: Path, *, show: bool) -> Run:
+        """Compute what is missing and write the run; the caller holds its lock."""
+        about = self._about()
+        parts = open_parts(root, self.digest, about)
+        layers = self.network.layers["name"].tolist()
+        todo = [name for name in layers if name not in parts]
+        plan = self.plan(todo) if todo else None
+        started = time.monotonic()
+        with (
+            _on_device(self.network, self.device),
+            exact_float32(),
+            freed_memory_kept(),
+            _bar(self, plan, show=show) as progress,
+        ):
+            for group in plan.passes if plan else ():
+                self._match_group(group, plan.batch, parts, progress)
+            datasets = self._merge({name: parts.read(name) for name in layers}, progress)
+        about["compute"] = {
+            "device": str(self.device),
+            "seconds": round(time.monotonic() - started, 1),
+            "plan": plan.describe() if plan else "resumed",
+        }
+        run = write_run(root, self.digest, datasets, about)
+        parts.discard()
+        return run
+
+    def _match_group(self, group: tuple[str, ...], batch: int, parts: Parts, progress: Progress) -> None:
+        results = match_layers(
+            self.network,
+            self.recording.stimuli,
+            self.targets,
+            group,
+            top=self.settings.top,
+            device=self.device,
+            batch=batch,
+            progress=progress,
+        )
+        for name, result in results:
+            parts.write(name, result)
+
+    def _merge(self, results: Mapping[str, xr.Dataset], progress: Progress) -> dict[str, xr.Dataset]:
+        recording, ids = self.recording.data, self.recording.data[STIMULUS].values.astype(str)
+
+        def collect(units: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            stimuli = self.targets.stimuli
+            return collect_responses(
+                self.network, self.recording.stimuli, stimuli, units, device=self.device, progress=progress
+            )
+
+        merged = merge_layers(results, recording, self.targets, self.network.layers, self.settings.top, collect)
+        merged["match_responses"] = merged["match_responses"].sel({STIMULUS: ids})
+        pixels = self.recording.stimuli.thumbnails(THUMBNAIL)
+        thumbnails = xr.Dataset(
+            {"pixels": ((STIMULUS, "pixel_y", "pixel_x", "colour"), pixels)},
+            {STIMULUS: ids},
+            {"licence": recording.attrs.get("licence", "unknown")},
+        )
+        return {"recording": recording, "thumbnails": thumbnails, "folds": self.folds.to_dataset(), **merged}
+
+    def _about(self) -> dict[str, Any]:
+        network, recording = self.network, self.recording
+        regions, counts = np.unique(recording.data[REGION].values.astype(str), return_counts=True)
+        return {
+            "network": {
+                "name": network.name,
+                "layers": len(network.layers),
+                "units": int(network.layers["units"].sum()),
+                **network.metadata,
+            },
+            "recording": {
+                "name": recording.name,
+                "sites": dict(zip(regions.tolist(), counts.tolist(), strict=True)),
+                "stimuli": recording.data.sizes[STIMULUS],
+                **{name: value for name, value in recording.data.attrs.items() if name != "name"},
+            },
+            "settings": {key: value for key, value in self.settings.as_dict().items() if key != "seed"},
+            "seed": self.settings.seed,
+            "versions": {
+                **{name: version(name) for name in ("unitscope", "torch", "numpy", "xarray", "zarr")},
+                "python": platform.python_version(),
+                "algorithm": ALGORITHM,
+            },
+            "digests": self.digests,
+        }
+
+
+def _ranking_bytes(targets: Targets, area: int) -> int:
+    """Workspace of ranking one chunk, six float64 arrays, and what python itself takes."""
+    return 64 * 2**20 + 6 * 8 * max(CHUNK, targets.n_columns * area)
+
+
+def _result_bytes(targets: Targets, top: int, table: Any) -> int:
+    """What lives beside the sums: results of the layers, responses of the candidates, pictures."""
+    n_sites, n_stimuli, n_layers = targets.n_sites, len(targets.stimuli), len(table)
+    n_splits = targets.n_folds + 1 if targets.n_folds > 1 else 1
+    candidates = min(n_sites * (n_splits * (top + SPARE // 8) + n_layers), int(table["units"].sum()))
+    responses = 4 * n_stimuli * (candidates + min(n_sites * top, candidates))
+    per_layer = n_sites * (n_splits * (top + SPARE // 8) * 26 + N_R_BINS * 8 + top * 48)
+    maps = int(table["channels"].sum()) * n_sites * 16
+    return responses + n_layers * per_layer + maps + 2 * n_stimuli * 3 * THUMBNAIL**2
+
+
+@contextmanager
+def _on_device(network: Network, device: torch.device) -> Iterator[None]:
+    """Put the network on the device, and back afterwards."""
+    home = next((p.device for p in network.module.parameters()), torch.device("cpu"))
+    network.module.to(device)
+    try:
+        yield
+    finally:
+        network.module.to(home)
+
+
+@contextmanager
+def _bar(job: _Job, plan: Plan | None, *, show: bool) -> Iterator[Progress]:
+    """Show progress over all passes, the last one that scores the candidates included."""
+    n = len(job.targets.stimuli)
+    passes = len(plan.passes) if plan else 0
+    label = f"{job.network.name} @ {job.recording.name}"
+    with tqdm(total=n * (passes + 1), desc=label, unit="image", disable=not show, leave=True) as bar:
+        last = 0
+
+        def advance(step: str, done: int, total: int) -> None:
+            nonlocal last
+            bar.set_postfix_str(step, refresh=False)
+            bar.update(done - last if done > last else done)
+            last = 0 if done == total else done
+
+        yield advance

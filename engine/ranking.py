@@ -1,0 +1,95 @@
+"""Which units correlate best with each column: the top of a list that is read in pieces, in one total order.
+
+The order is (-r, layer in execution order, unit index). ``torch.topk`` gives the k-th value; which units reach it is
+decided here, since topk breaks ties by chance and puts NaN first.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from engine.schema import TIED_WITHIN
+
+MARGIN = 2 * TIED_WITHIN
+"""Units this close to the last rank are kept as candidates until they are scored again in float64."""
+
+SPARE = 64
+"""At most so many candidates beyond ``top``; among more units tied there, the first in layer order stay."""
+
+
+@dataclass
+class Candidates:
+    """Pairs of a column and a unit that may be among the column's best."""
+
+    column: np.ndarray
+    layer: np.ndarray
+    unit: np.ndarray
+    r: np.ndarray
+
+    @classmethod
+    def none(cls) -> "Candidates":
+        """No candidates yet."""
+        return cls(*(np.empty(0, np.int64) for _ in range(3)), np.empty(0))
+
+    def __len__(self) -> int:
+        return len(self.r)
+
+    def take(self, index: np.ndarray) -> "Candidates":
+        """Keep some of the pairs."""
+        return Candidates(self.column[index], self.layer[index], self.unit[index], self.r[index])
+
+    @classmethod
+    def join(cls, parts: "list[Candidates]") -> "Candidates":
+        """Put lists one after the other."""
+        return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("column", "layer", "unit", "r")))
+
+    def rank(self) -> np.ndarray:
+        """Position of each pair within its column, in the list's order."""
+        starts = np.flatnonzero(np.diff(self.column, prepend=-1))
+        lengths = np.diff(np.append(starts, len(self)))
+        return np.arange(len(self)) - np.repeat(starts, lengths)
+
+
+def in_order(candidates: Candidates) -> Candidates:
+    """Sort by column and, within it, in the total order."""
+    return candidates.take(np.lexsort((candidates.unit, candidates.layer, -candidates.r, candidates.column)))
+
+
+def best(candidates: Candidates, top: int, *, margin: float = MARGIN, spare: int = SPARE) -> Candidates:
+    """Keep, for each column, the ``top`` best pairs and up to ``spare`` more that lie within ``margin`` of the last.
+
+    Where more units than that are tied with the last, the first in layer order stay. NaN is dropped. Sorted.
+    """
+    candidates = in_order(candidates.take(np.flatnonzero(~np.isnan(candidates.r))))
+    rank = candidates.rank()
+    starts = np.flatnonzero(rank == 0)
+    lengths = np.diff(np.append(starts, len(rank)))
+    if not (lengths > top).any():
+        return candidates
+    last = np.repeat(candidates.r[starts + np.minimum(lengths, top) - 1], lengths)
+    level = np.where(np.abs(candidates.r - last) <= margin, last, candidates.r)
+    by_level = np.lexsort((candidates.unit, candidates.layer, -level, candidates.column))
+    stays = (level[by_level] >= last[by_level]) & (rank < top + spare)
+    return candidates.take(np.sort(by_level[stays]))
+
+
+class TopUnits:
+    """The best units of one layer for each column, found chunk by chunk."""
+
+    def __init__(self, layer: int, top: int) -> None:
+        self.layer = layer
+        self.top = top
+        self.candidates = Candidates.none()
+        self._floor: torch.Tensor | None = None
+
+    def add(self, r: torch.Tensor, first_unit: int) -> None:
+        """Add a chunk: ``r`` (column, unit) with -inf for units that are not ranked, from unit ``first_unit`` on."""
+        kth = torch.topk(r, min(self.top, r.shape[1]), dim=1).values[:, -1]
+        full = r.shape[1] >= self.top
+        chunk_floor = kth if full else torch.full_like(kth, -torch.inf)
+        self._floor = chunk_floor if self._floor is None else torch.maximum(self._floor, chunk_floor)
+        reaches = (r >= (self._floor - MARGIN)[:, None]) & torch.isfinite(r)
+        column, unit = (index.cpu().numpy() for index in reaches.nonzero(as_tuple=True))
+        found = Candidates(column, np.full(len(column), self.layer), unit + first_unit, r[reaches].cpu().numpy())
+        self.candidates = best(Candidates.join([self.candidates, found]), self.top)

@@ -1,0 +1,27 @@
+"""What every test shares: a seeded Hypothesis profile, folders of its own, the real recordings where there are any."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("seeded", derandomize=True, deadline=None)
+settings.load_profile("seeded")
+
+
+@pytest.fixture(autouse=True)
+def isolated_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Point store and recordings to a temporary folder, so that no test reads or writes the user's."""
+    monkeypatch.setenv("UNITSCOPE_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("UNITSCOPE_DATA", str(tmp_path / "data"))
+
+
+@pytest.fixture(scope="session")
+def cowley_dir() -> Path:
+    """Folder of the published V4 recordings: images, responses_repeat_averaged, responses_raw."""
+    beside_checkout = Path(__file__).parents[2] / "shared" / "data" / "cowley_v4"
+    folder = Path(os.environ.get("UNITSCOPE_TEST_DATA") or beside_checkout)
+    if not (folder / "images").is_dir():
+        pytest.skip(f"no published V4 recordings in {folder}; set UNITSCOPE_TEST_DATA to a copy")
+    return folder

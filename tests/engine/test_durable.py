@@ -1,0 +1,294 @@
+"""Killed, out of space or side by side with others: a store holds whole results or none."""
+
+import builtins
+import errno
+import itertools
+import multiprocessing
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+
+from engine.errors import StoreError
+from engine.store import Run, add_group, find_run, list_runs, open_parts, run_lock, write_run
+from tests.engine import small_runs
+from tests.engine.small_runs import (
+    DIGEST,
+    N_LAYERS,
+    child,
+    compute,
+    counts,
+    layer_names,
+    layer_result,
+    manifest,
+    merged,
+    recording,
+)
+
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["tests.engine.small_runs"])
+
+
+def killed_after(work: str, root: Path, seconds: float) -> bool:
+    """Start ``work`` of ``small_runs`` in a process and kill -9 it; says whether it was done before."""
+    receiver, sender = PROCESSES.Pipe(duplex=False)
+    process = PROCESSES.Process(target=child, args=(work, root, sender))
+    process.start()
+    sender.close()
+    receiver.recv()
+    done = receiver.poll(seconds)
+    process.kill()
+    process.join()
+    receiver.close()
+    process.close()
+    return done
+
+
+def seconds_of(work: str, root: Path) -> float:
+    """How long ``work`` takes when nobody kills it."""
+    killed_after("nothing", root, 60)
+    start = time.perf_counter()
+    assert killed_after(work, root, 60)
+    return time.perf_counter() - start
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(run)): path.read_bytes() for path in (run / "data.zarr").rglob("*") if path.is_file()}
+
+
+def kill_and_resume(tmp_path: Path, n: int) -> dict[str, int]:
+    expected = contents(compute(tmp_path / "uninterrupted").path)
+    results = {name: layer_result(i) for i, name in enumerate(layer_names())}
+    duration = seconds_of("compute", tmp_path / "timed")
+    rng = np.random.default_rng(0)
+    counted = {"unfinished": 0, "with parts": 0, "with run": 0}
+    for index in range(n):
+        root = tmp_path / f"killed{index}"
+        counted["unfinished"] += not killed_after("compute", root, rng.uniform(0, duration))
+        parts = open_parts(root, DIGEST)
+        counted["with parts"] += bool(list(parts))
+        for name in parts:
+            xr.testing.assert_identical(parts.read(name), results[name])
+        if (root / "runs" / DIGEST).exists():
+            counted["with run"] += 1
+            run = Run(root / "runs" / DIGEST)
+            assert run.verify() == []
+            assert set(run.names) >= merged(results).keys()
+        resumed = compute(root, results)
+        assert contents(resumed.path) == expected
+        assert sorted(path.name for path in root.iterdir()) == ["locks", "parts", "runs"]
+        assert list((root / "parts").iterdir()) == []
+        shutil.rmtree(root)
+    return counted
+
+
+@pytest.mark.timeout(600)
+def test_killed_at_any_moment_a_store_is_readable_and_goes_on_to_the_same_bytes(tmp_path):
+    counted = kill_and_resume(tmp_path, 40)
+    assert counted["unfinished"] > 20
+    assert counted["with parts"] > 5
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_killed_a_thousand_times_a_store_is_readable_and_goes_on_to_the_same_bytes(tmp_path):
+    print(kill_and_resume(tmp_path, 1000))
+
+
+@pytest.mark.timeout(600)
+def test_a_naive_writer_fails_when_it_is_killed(tmp_path):
+    duration = seconds_of("compute_naively", tmp_path / "timed")
+    rng = np.random.default_rng(0)
+    for index in range(100):
+        killed_after("compute_naively", tmp_path / str(index), rng.uniform(0, duration))
+        if not all_present_layers_are_right(tmp_path / str(index)):
+            return
+    pytest.fail("the naive writer survived 100 kills: this test would not see a bad store")
+
+
+def all_present_layers_are_right(root: Path) -> bool:
+    for index in range(N_LAYERS):
+        path = root / "naive.zarr" / f"fire{index}"
+        if path.exists():
+            try:
+                group = zarr.open_group(path, mode="r")
+                if not np.array_equal(group["sums"][:], layer_result(index)["sums"].values):
+                    return False
+            except (OSError, KeyError, ValueError, RuntimeError):
+                return False
+    return True
+
+
+class Failing:
+    """Counts the calls that change the disk, and refuses the one at ``at``."""
+
+    def __init__(self, monkeypatch, code: int) -> None:
+        self.code, self.at, self.calls = code, 0, 0
+        for module, name in [(os, "fsync"), (os, "replace"), (os, "mkdir"), (builtins, "open")]:
+            monkeypatch.setattr(module, name, self.wrapped(getattr(module, name), name))
+
+    def wrapped(self, call, name):
+        def refusing(*arguments, **settings):
+            if self.at and (name != "open" or "w" in str(arguments[1:2])):
+                self.calls += 1
+                if self.calls == self.at:
+                    raise OSError(self.code, os.strerror(self.code))
+            return call(*arguments, **settings)
+
+        return refusing
+
+    def every_moment(self, write):
+        """Call ``write`` with the first, second, ... such call refused, until none is; yields what it said, or ''."""
+        for at in itertools.count(1):
+            self.at, self.calls = at, 0
+            try:
+                write()
+                said = ""
+            except StoreError as error:
+                said = str(error)
+            reached, self.at = self.calls, 0
+            if reached < at:
+                return
+            yield said
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (errno.ENOSPC, "No space left to write "),
+        (errno.EIO, "Input/output error. Check the disk or choose another place with --store"),
+        (errno.EROFS, "Read-only file system. Make it writable or choose another place with --store"),
+    ],
+)
+def test_whatever_the_disk_refuses_nothing_half_written_is_seen(tmp_path, monkeypatch, code, message):
+    other = write_run(tmp_path, "ba5e" * 16, {"counts": counts()}, manifest())
+    groups = {"recording": recording(), "counts": counts()}
+    errors = []
+    failing = Failing(monkeypatch, code)
+    for error in failing.every_moment(lambda: write_run(tmp_path, DIGEST, groups, manifest())):
+        errors.append(error)
+        run = find_run(tmp_path, DIGEST)
+        assert (tmp_path / "runs" / DIGEST).exists() == (run is not None)
+        assert set(list_runs(tmp_path)["status"]) == {"complete"}
+        assert other.verify() == []
+        if run is not None:
+            shutil.rmtree(run.path)
+    said = [error for error in errors if error]
+    assert len(said) > 50
+    assert len(errors) - len(said) < 10  # making a folder that is there already
+    assert all(message in error and str(tmp_path) in error for error in said)
+    if code == errno.ENOSPC:
+        assert sum("bytes, (" in error for error in said) > 50
+        assert all(" bytes free). Make room or choose another place" in error for error in said)
+    assert find_run(tmp_path, DIGEST) is not None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["locks", "runs"]
+
+
+def test_a_refused_analysis_leaves_the_earlier_one(tmp_path, monkeypatch):
+    run = write_run(tmp_path, DIGEST, {"counts": counts()}, manifest())
+    add_group(run, "decoding", counts(1), {"key": "1"})
+    failing = Failing(monkeypatch, errno.ENOSPC)
+    n_errors = 0
+    for error in failing.every_moment(lambda: add_group(run, "decoding", counts(2), {"key": "2"})):
+        n_errors += error != ""
+        assert "No space left" in error or not error
+        assert run.verify() == []
+        seed = int(run.attributes("decoding")["key"])
+        xr.testing.assert_equal(run.dataset("decoding"), counts(seed))
+        add_group(run, "decoding", counts(1), {"key": "1"})
+    assert n_errors > 20
+    xr.testing.assert_equal(run.dataset("decoding"), counts(2))
+
+
+def test_a_refused_part_leaves_the_earlier_one(tmp_path, monkeypatch):
+    parts = open_parts(tmp_path, DIGEST)
+    parts.write("conv1", counts(1))
+    failing = Failing(monkeypatch, errno.ENOSPC)
+    kept = 0
+    for error in failing.every_moment(lambda: parts.write("conv1", counts(2))):
+        assert "finished layers are kept: run the same command again" in error or not error
+        found = parts.read("conv1")
+        xr.testing.assert_equal(found, counts(1) if found.equals(counts(1)) else counts(2))
+        kept += found.equals(counts(1))
+        parts.write("conv1", counts(1))
+    assert kept == 3  # open, fsync, replace; once replaced, only the folder is flushed
+    assert len(list(parts.folder.iterdir())) == 1
+
+
+def test_what_dead_writers_left_is_swept_away(tmp_path):
+    (tmp_path / f".tmp-{DIGEST}-dead/data.zarr").mkdir(parents=True)
+    (tmp_path / ".tmp-ba5eba5e-alive").mkdir()
+    with run_lock(tmp_path, DIGEST):
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".tmp-ba5eba5e-alive", "locks"]
+
+
+def test_the_lock_of_a_killed_holder_is_taken_over(tmp_path):
+    receiver, sender = PROCESSES.Pipe(duplex=False)
+    process = PROCESSES.Process(target=child, args=("hold_lock", tmp_path, sender))
+    process.start()
+    receiver.recv()
+    while not (tmp_path / "held").exists():
+        time.sleep(0.01)
+    with (
+        pytest.raises(StoreError, match=r"Another process has been writing this run for more than 0.2 s \(.*is locked"),
+        run_lock(tmp_path, DIGEST, timeout_s=0.2),
+    ):
+        pass
+    process.kill()
+    start = time.perf_counter()
+    with run_lock(tmp_path, DIGEST):
+        assert time.perf_counter() - start < 10
+    process.join()
+    process.close()
+    sender.close()
+    receiver.close()
+
+
+def test_a_thread_may_take_its_lock_again(tmp_path):
+    with run_lock(tmp_path, DIGEST), run_lock(tmp_path, DIGEST, timeout_s=0):
+        run = write_run(tmp_path, DIGEST, {"counts": counts()}, manifest())
+    assert run.verify() == []
+
+
+def test_who_has_to_wait_is_told_once(tmp_path):
+    process = PROCESSES.Process(target=small_runs.hold_lock_for, args=(tmp_path, 0.5))
+    process.start()
+    while not (tmp_path / "held").exists():
+        time.sleep(0.01)
+    told = []
+    with run_lock(tmp_path, DIGEST, waiting=lambda: told.append("waiting")):
+        assert told == ["waiting"]
+    process.join()
+    process.close()
+
+
+def share_a_store(root: Path, seconds: float) -> None:
+    (root / "computed").touch()
+    writers = [PROCESSES.Process(target=small_runs.write_beside_others, args=(root, seconds, i)) for i in range(4)]
+    readers = [PROCESSES.Process(target=small_runs.read_beside_others, args=(root, seconds, i)) for i in range(4)]
+    for process in writers + readers:
+        process.start()
+    for process in writers + readers:
+        process.join()
+        assert process.exitcode == 0
+        process.close()
+    assert (root / "computed").read_text() == "computed\n"
+    outcomes = [path.read_text() for path in root.glob("reader*")]
+    assert len(outcomes) == 4
+    n_read = sum(int(outcome) for outcome in outcomes)
+    print(f"{n_read} reads of a group that {sum(1 for _ in root.glob('writer*'))} writers replaced, none mixed")
+    assert n_read > 10
+
+
+def test_writers_and_readers_share_a_store(tmp_path):
+    share_a_store(tmp_path, 5)
+
+
+@pytest.mark.slow
+def test_writers_and_readers_share_a_store_for_a_minute(tmp_path):
+    share_a_store(tmp_path, 60)

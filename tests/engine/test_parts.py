@@ -1,0 +1,86 @@
+"""What is finished of an interrupted run is kept whole or not at all."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.errors import StoreError
+from engine.store import open_parts
+from tests.engine.small_runs import DIGEST, counts, layer_result, manifest
+
+NAMES = ["features.3", "features.3/é", "../../up", "", "a" * 3000, "CON", "Conv", "conv", "x\0y", "a b"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_part_of_any_name_comes_back_as_it_was(tmp_path, name):
+    parts = open_parts(tmp_path / "store", DIGEST)
+    assert name not in parts
+    parts.write(name, counts())
+    assert name in open_parts(tmp_path / "store", DIGEST)
+    xr.testing.assert_identical(parts.read(name), counts())
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_parts_are_listed_replaced_and_discarded(tmp_path):
+    parts = open_parts(tmp_path, DIGEST, manifest())
+    assert list(parts) == []
+    for index, name in enumerate(NAMES):
+        parts.write(name, layer_result(index))
+    assert sorted(parts) == sorted(NAMES)
+    parts.write(NAMES[0], layer_result(99))
+    xr.testing.assert_identical(parts.read(NAMES[0]), layer_result(99))
+    xr.testing.assert_identical(parts.read(NAMES[1]), layer_result(1))
+    parts.discard()
+    assert [name for name in NAMES if name in parts] == []
+    parts.discard()
+
+
+def test_parts_of_another_run_are_not_seen(tmp_path):
+    open_parts(tmp_path, DIGEST).write("conv1", layer_result(0))
+    assert "conv1" not in open_parts(tmp_path, "ba5e" * 16)
+
+
+@settings(max_examples=100)
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_part_with_a_flipped_bit_is_gone(tmp_path_factory, place, bit):
+    parts = open_parts(tmp_path_factory.mktemp("store"), DIGEST)
+    parts.write("conv1", counts())
+    (path,) = parts.folder.glob("*.part")
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content))] ^= 1 << bit
+    path.write_bytes(content)
+    assert "conv1" not in parts
+    assert not path.exists()
+    with pytest.raises(StoreError, match=r"holds no finished part 'conv1'; compute it again"):
+        parts.read("conv1")
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: b"", lambda content: content[:40]])
+def test_a_cut_part_is_gone(tmp_path, damage):
+    parts = open_parts(tmp_path, DIGEST)
+    parts.write("conv1", counts())
+    (path,) = parts.folder.glob("*.part")
+    path.write_bytes(damage(path.read_bytes()))
+    assert "conv1" not in parts
+    parts.write("conv1", counts())
+    assert "conv1" in parts
+
+
+def test_the_part_of_another_layer_is_not_taken_for_this_one(tmp_path):
+    parts = open_parts(tmp_path, DIGEST)
+    parts.write("conv1", layer_result(1))
+    (first,) = parts.folder.glob("*.part")
+    parts.write("conv2", layer_result(2))
+    (second,) = set(parts.folder.glob("*.part")) - {first}
+    second.write_bytes(first.read_bytes())
+    assert "conv2" not in parts
+    assert list(parts) == ["conv1"]
+
+
+def test_parts_may_be_as_large_as_a_layer(tmp_path):
+    parts = open_parts(tmp_path, DIGEST)
+    large = xr.Dataset({"r": (("unit", "site"), np.random.default_rng(0).random((40_000, 50), dtype=np.float32))})
+    parts.write("conv1", large)
+    xr.testing.assert_identical(parts.read("conv1"), large)

@@ -1,0 +1,50 @@
+"""The top of a list, whatever the pieces it comes in."""
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.ranking import MARGIN, SPARE, Candidates, TopUnits, best, in_order
+
+
+def ranked(r: np.ndarray, top: int, cuts: list[int]) -> list[list[int]]:
+    """Units in order for each column of ``r`` (column, unit), read in pieces."""
+    tops = TopUnits(0, top)
+    for first, last in zip([0, *cuts], [*cuts, r.shape[1]], strict=True):
+        if last > first:
+            tops.add(torch.from_numpy(r[:, first:last]), first)
+    found = in_order(tops.candidates)
+    return [found.unit[(found.column == c) & (found.rank() < top)].tolist() for c in range(len(r))]
+
+
+@given(
+    seed=st.integers(0, 2**16),
+    digits=st.sampled_from([1, 2, 3, 9]),
+    top=st.integers(1, 30),
+    cuts=st.lists(st.integers(0, 300), max_size=6).map(sorted),
+)
+def test_any_pieces_give_the_stable_sort_even_with_heavy_ties(seed, digits, top, cuts):
+    r = np.random.default_rng(seed).uniform(-1, 1, size=(3, 300)).round(digits)
+    r[:, ::7] = -np.inf
+    expected = [[u for u in np.argsort(-row, kind="stable") if np.isfinite(row[u])][:top] for row in r]
+    assert ranked(r, top, cuts) == expected
+
+
+def test_units_that_rounding_may_swap_stay_candidates():
+    r = np.array([[0.9, 0.5, 0.5 - MARGIN / 2, 0.5 - MARGIN * 2, 0.1]])
+    tops = TopUnits(0, 2)
+    tops.add(torch.from_numpy(r), 0)
+    assert tops.candidates.unit.tolist() == [0, 1, 2]
+
+
+def test_of_countless_equal_units_the_first_stay():
+    column, unit = np.zeros(5000, np.int64), np.random.default_rng(0).permutation(5000)
+    noise = np.random.default_rng(1).uniform(0, MARGIN / 3, 5000)
+    kept = best(Candidates(column, column, unit, 0.4 + noise), 10)
+    assert sorted(kept.unit.tolist()) == list(range(10 + SPARE))
+
+
+def test_nan_is_never_ranked():
+    kept = best(Candidates(np.zeros(3, int), np.zeros(3, int), np.arange(3), np.array([np.nan, 0.1, np.nan])), 2)
+    assert kept.unit.tolist() == [1]
