@@ -13,7 +13,7 @@ from dashboard.views.session import Session
 @cache
 def shared_results() -> Results:
     """Return the store of this process, read once for all sessions."""
-    return Results()
+    return Results(tells_paths=False)
 
 
 def show() -> None:

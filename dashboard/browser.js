@@ -49,7 +49,8 @@ export function render({ model }) {
     } else if (key === "?") {
       for (const menu of everywhere(document, "[data-menu=keys]")) menu.togglePopover();
     } else if (key === "Escape") {
-      model.send_msg({ do: "clear" });
+      if (everywhere(document, "[popover]:popover-open").next().done) model.send_msg({ do: "clear" });
+      return; // the browser itself closes what is open
     } else {
       return;
     }
@@ -69,6 +70,14 @@ export function render({ model }) {
     apply();
     model.on(name, apply);
   }
+
+  let told = 0;
+  const fit = () => {
+    clearTimeout(told);
+    told = setTimeout(() => model.send_msg({ do: "window", width: innerWidth }), 150);
+  };
+  addEventListener("resize", fit, options);
+  model.send_msg({ do: "window", width: innerWidth });
 
   model.on("msg:custom", ({ name, kind, content }) => {
     const bytes = Uint8Array.from(atob(content), (c) => c.charCodeAt(0));

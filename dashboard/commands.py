@@ -12,8 +12,6 @@ NETWORKS = ("squeezenet1_1", "efficientnet_lite0")
 """The demo's networks: the sites are simulated from units of the first; the second is an honest match across networks."""
 
 
-
-
 @click.command()
 @click.option("--store", type=click.Path(path_type=Path), help="Folder of the runs.")
 @click.option("--port", default=5006, show_default=True, help="0: any free one.")
@@ -38,7 +36,12 @@ def demo(port: int, show: bool, then_serve: bool, store: Path | None, device: st
     recording = engine.open_recording("builtin")
     for name in NETWORKS:
         run = engine.match(
-            engine.load_network(name), recording, device=device, memory=memory, store=store, progress=sys.stderr.isatty()
+            engine.load_network(name),
+            recording,
+            device=device,
+            memory=memory,
+            store=store,
+            progress=sys.stderr.isatty(),
         )
         click.echo(summary(run))
     if then_serve:

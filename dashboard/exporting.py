@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dashboard.figures.drawing import PAPER_FORMATS, paper, write_paper
+from dashboard.figures.paper import PAPER_FORMATS, paper, write_paper
 from dashboard.figures.marks import Drawing
 
 KINDS = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png", "csv": "text/csv"}

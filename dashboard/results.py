@@ -189,6 +189,29 @@ class OpenRun:
         return xr.DataArray(np.full(sites.size, np.nan), dims="site", coords={"site": sites})
 
     @cached_property
+    def neural_correlation(self) -> xr.Dataset:
+        """Neural correlation of the network and its layers, (region, layer); without intervals if the run has none."""
+        if self.has("neural_correlation"):
+            return self.dataset("neural_correlation")
+        matches, profile = self.dataset("matches"), self.dataset("layer_profile")
+        regions = self.dataset("recording")["region"]
+        values = {
+            name: np.full((len(self.regions), len(self.layers) + 1), np.nan) for name in ("correlation", "held_out")
+        }
+        for i, region in enumerate(self.regions):
+            sites = regions["site"][regions == region]
+            for name, value in values.items():
+                value[i, 0] = matches[name].isel(rank=0).sel(site=sites).median("site")
+                value[i, 1:] = profile[name].sel(site=sites).median("site")
+        unknown = {f"{name}_{end}": np.full_like(values[name], np.nan) for name in values for end in ("low", "high")}
+        limits = [[self.chance(region)[2]] * (len(self.layers) + 1) for region in self.regions]
+        dims = ("region", "layer")
+        return xr.Dataset(
+            {name: (dims, value) for name, value in {**values, **unknown, "chance_median": np.array(limits)}.items()},
+            {"region": self.regions, "layer": ["", *self.layers]},
+        )
+
+    @cached_property
     def ceiling_method(self) -> str:
         """How the noise ceiling was estimated; "not available: no trials" where it was not."""
         if not np.isfinite(self.noise_ceiling.values).any():
@@ -249,10 +272,19 @@ class OpenRun:
 
 
 class Results:
-    """The runs of one store."""
+    """The runs of one store.
 
-    def __init__(self, store: Path | str | None = None) -> None:
+    Parameters
+    ----------
+    store
+        Folder of the store; by default as ``engine.store.store_root`` finds it.
+    tells_paths
+        Whether messages may name folders of this machine: not to strangers.
+    """
+
+    def __init__(self, store: Path | str | None = None, *, tells_paths: bool = True) -> None:
         self.root = store_root(store)
+        self.tells_paths = tells_paths
         self._runs: OrderedDict[str, OpenRun] = OrderedDict()
         self._problems: dict[str, Problem] = {}
         self._checked: dict[str, Problem | None] = {}
@@ -260,7 +292,7 @@ class Results:
         self._lock = threading.RLock()
 
     def table(self) -> pd.DataFrame:
-        """Return the complete runs, newest of each network and recording only, in the order of the store."""
+        """Return the complete runs, of each network and recording the newest; the newest of all comes last."""
         with self._lock:
             if self._listed is None or time.monotonic() - self._listed[0] > _RELIST_AFTER_S:
                 self._listed = time.monotonic(), self._list()
@@ -299,7 +331,9 @@ class Results:
         if self.table().empty:
             return None
         missed: list[str] = []
-        recording = _either(selection.recording, self.recordings(), "recording", missed)
+        newest = str(self.table()["recording"].iloc[-1])
+        there = sorted(self.recordings(), key=lambda name: name != newest)
+        recording = _either(selection.recording, there, "recording", missed)
         runs = self.runs(recording)
         network = _either(selection.network, [run.network for run in runs], "network", missed)
         run = next(run for run in runs if run.network == network)
@@ -313,6 +347,12 @@ class Results:
         stimulus = _either(selection.stimulus, ["", *run.stimuli], "stimulus", missed)
         notice = f"This store has no {', no '.join(missed)}; shown is what is nearest." if missed else ""
         return Chosen(run, region, site, rank, layer, stimulus, notice)
+
+    def told(self, message: str) -> str:
+        """Return a message as it may be shown."""
+        if self.tells_paths:
+            return message
+        return message.replace(str(self.root.absolute()), "STORE").replace(str(self.root), "STORE")
 
     def _list(self) -> pd.DataFrame:
         listed = list_runs(self.root)
@@ -329,9 +369,11 @@ class Results:
         name = f"{row.network} against {row.recording}" if row.network else str(row.digest)[:12]
         command = f"unitscope match {row.network} {row.recording}" if row.network else "unitscope list runs"
         if row.status == "incomplete":
-            return Problem(name, "It is still computed, or was stopped. The same command goes on where it stopped.", command)
+            return Problem(
+                name, "It is still computed, or was stopped. The same command goes on where it stopped.", command
+            )
         if row.status != COMPLETE:
-            return Problem(name, str(row.status), command)
+            return Problem(name, self.told(str(row.status)), command)
         if row.digest not in self._checked:
             try:
                 run = open_run(row.digest, self.root)
@@ -339,15 +381,16 @@ class Results:
                     run.dataset(group)
                 self._checked[row.digest] = None
             except EngineError as error:
-                self._checked[row.digest] = Problem(name, str(error), command)
+                self._checked[row.digest] = Problem(name, self.told(str(error)), command)
         return self._checked[row.digest]
 
     def give_up(self, digest: str, error: EngineError) -> None:
         """Leave a run out from now on: reading it failed, which listing it could not tell."""
         with self._lock:
-            names = self.table().set_index("digest").loc[digest]
+            run = self._runs[digest]
+            names = {"network": run.network, "recording": run.recording}
             command = f"unitscope match {names['network']} {names['recording']}"
-            self._checked[digest] = Problem(f"{names['network']} against {names['recording']}", str(error), command)
+            self._checked[digest] = Problem(f"{names['network']} against {names['recording']}", self.told(str(error)), command)
             self._listed = None
 
 

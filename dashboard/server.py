@@ -105,7 +105,9 @@ def make_server(
             unused_session_lifetime_milliseconds=_UNUSED_AFTER_MS,
         )
     except OSError as error:
-        raise SettingsError(f"Port {port} of {address} cannot be used ({error.strerror}). Choose another: --port 0") from error
+        raise SettingsError(
+            f"Port {port} of {address} cannot be used ({error.strerror}). Choose another: --port 0"
+        ) from error
 
 
 def _is_loopback(address: str) -> bool:

@@ -1,4 +1,4 @@
-"""What do things look like? Every colour, size and face of the page and its figures, in light and in dark.
+"""What things look like: every colour and face of the page and its figures, in light and in dark.
 
 The interface is ink on paper; colour means data only. Nothing else in the dashboard names a colour: figures and panels
 name tokens, which are looked up here for the mode that is shown. The contrasts and the distances under colour-blind
@@ -209,7 +209,8 @@ _LMS_TO_RGB: Final = np.linalg.inv(_RGB_TO_LMS)
 
 _TOOLTIP: Final = (
     ".bk-Tooltip{--tooltip-color:var(--us-paper)!important;--tooltip-text:var(--us-ink)!important;"
-    "--tooltip-border:var(--us-line)!important;opacity:1!important;border-radius:8px!important;"
+    "--tooltip-border:var(--us-line)!important;--tooltip-arrow-color:var(--us-paper)!important;"
+    "--tooltip-arrow-inner-color:var(--us-paper)!important;opacity:1!important;border-radius:8px!important;"
     "padding:8px!important;font-family:var(--us-font)!important;font-size:12px!important;"
     "box-shadow:0 6px 20px var(--us-shadow)!important}"
 )

@@ -1,7 +1,7 @@
 """How a pass keeps the memory that it frees for its next batch.
 
-Large tensors that are freed go back to the system and are faulted in again page by page, which alone can double the time
-of a forward pass. On glibc the allocator can be told to keep them.
+Large tensors that are freed go back to the system and are faulted in again page by page, which alone can double the
+time of a forward pass. On glibc the allocator can be told to keep them.
 """
 
 import ctypes

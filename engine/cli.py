@@ -14,7 +14,9 @@ import engine
 from engine.errors import EngineError
 
 _STORE = click.option(
-    "--store", type=click.Path(path_type=Path), help="Folder of the runs. [default: $UNITSCOPE_STORE, else your data folder]"
+    "--store",
+    type=click.Path(path_type=Path),
+    help="Folder of the runs. [default: $UNITSCOPE_STORE, else your data folder]",
 )
 
 
@@ -39,7 +41,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(engine.__version__, prog_name="unitscope")
 def main() -> None:
-    """Find, for every recorded site of visual cortex, the single units of a deep network that respond most like it.
+    r"""Find, for every recorded site of visual cortex, the single units of a deep network that respond most like it.
 
     \b
     Begin with:   unitscope demo
@@ -51,7 +53,9 @@ def match_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that every command shares which computes a match."""
     options = [
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
-        click.option("--memory", default="4GiB", show_default=True, help="Bound of the peak beside the loaded network."),
+        click.option(
+            "--memory", default="4GiB", show_default=True, help="Bound of the peak beside the loaded network."
+        ),
         _STORE,
     ]
     for option in reversed(options):
@@ -82,7 +86,7 @@ def match(
     store: Path | None,
     **settings: Any,
 ) -> None:
-    """Match NETWORK against each RECORDING and store the runs.
+    r"""Match NETWORK against each RECORDING and store the runs.
 
     A run that is there already is not computed again; an interrupted one goes on.
 
@@ -126,7 +130,7 @@ def summary(run: "engine.Run") -> str:
 @click.option("--seed", default=0, show_default=True)
 @_STORE
 def analyse(run: str, analysis: str, seed: int, store: Path | None) -> None:
-    """Compute an ANALYSIS of a RUN once, and store it with the run.
+    r"""Compute an ANALYSIS of a RUN once, and store it with the run.
 
     RUN is a path, network@recording, or the beginning of a digest.
 
@@ -143,7 +147,7 @@ def analyse(run: str, analysis: str, seed: int, store: Path | None) -> None:
     "--from", "source", type=click.Path(path_type=Path, exists=True, file_okay=False), help="A local copy instead."
 )
 def fetch(collection: str, sessions: tuple[str, ...], source: Path | None) -> None:
-    """Fetch real recordings from their publisher, every file checked by its sha256.
+    r"""Fetch real recordings from their publisher, every file checked by its sha256.
 
     \b
     unitscope fetch cowley-v4                    the three documented sessions
@@ -158,7 +162,7 @@ def fetch(collection: str, sessions: tuple[str, ...], source: Path | None) -> No
 @click.argument("network", required=False)
 @_STORE
 def list_(what: str, network: str | None, store: Path | None) -> None:
-    """List runs, recordings, networks, or the layers of NETWORK.
+    r"""List runs, recordings, networks, or the layers of NETWORK.
 
     \b
     unitscope list recordings

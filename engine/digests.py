@@ -4,10 +4,14 @@ All digests are sha256 over content. Names, paths, dates, devices, batch sizes a
 none of them.
 """
 
+import argparse
+import dataclasses
+import enum
 import functools
 import hashlib
 import inspect
 import re
+import sys
 import types
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -30,6 +34,7 @@ MATCH_READS: Final = ("response", "region", "category", "object")
 """What a match reads of a recording: ``category`` and ``object`` stratify the folds, ``region`` is stored beside it."""
 
 _ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
+_KNOWN_BY_NAME: Final = {"torch", "builtins", *sys.stdlib_module_names} - {"__main__"}
 _N_PROBES: Final = 4
 _PROBE_SEED: Final = 20180101
 
@@ -207,47 +212,65 @@ def _attributes(module: "torch.nn.Module", network: "Network") -> dict[str, Any]
     import torch
 
     internal = vars(torch.nn.Module()).keys() - {"training"}
-    attributes = {name: value for name, value in vars(module).items() if name not in internal}
     hooks = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
-    code = getattr(module, "code", None)
+    code = getattr(module, "code", None)  # of scripted and traced modules, whose class says nothing
     return {
-        **{name: _described(value, f"{type(module).__name__}.{name}", network) for name, value in attributes.items()},
-        "hooks ": [_described(hook, "a forward hook", network) for hook in hooks],
-        "code ": code if isinstance(code, str) else None,
+        "attributes": {
+            name: _described(value, f"{type(module).__name__}.{name}", network)
+            for name, value in vars(module).items()
+            if name not in internal
+        },
+        "hooks": [_described(hook, "a forward hook", network) for hook in hooks],
+        "code": code if isinstance(code, str) else None,
     }
 
 
 def _described(value: Any, where: str, network: "Network") -> Any:
-    """Return what is known of an attribute as JSON; of an object with hidden state, only its class."""
+    """Return as JSON what an attribute holds; of an object that we cannot look into, the name of its class only."""
     import torch
+
+    def described(item: Any) -> Any:
+        return _described(item, where, network)
 
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, torch.Tensor):
         return _tensor(where, value)
     if isinstance(value, (np.ndarray, np.generic)):
-        return [value.dtype.str, list(value.shape), _sha256(np.ascontiguousarray(value))]
+        return [value.dtype.str, list(value.shape), _sha256(np.asarray(value))]
     if isinstance(value, Mapping):
-        return {repr(key): _described(item, where, network) for key, item in value.items()}
+        return {_ADDRESS.sub("", repr(key)): described(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_described(item, where, network) for item in value]
+        return [described(item) for item in value]
     if isinstance(value, (set, frozenset)):
         return sorted(_ADDRESS.sub("", repr(item)) for item in value)
     if isinstance(value, functools.partial):
-        return [_described(item, where, network) for item in (value.func, value.args, value.keywords)]
+        return [described(item) for item in (value.func, value.args, value.keywords)]
     if isinstance(value, types.MethodType):
         return [_name(type(value.__self__)), value.__func__.__name__]
-    if isinstance(value, (types.FunctionType, type)):
-        return [_name(value), None if _is_torchs(value) else _source(value, network)]
+    if isinstance(value, types.FunctionType):
+        cells = [cell.cell_contents for cell in value.__closure__ or ()]
+        held = [described(item) for item in (value.__defaults__, value.__kwdefaults__, cells)]
+        return [_name(value), _source(value, network), *held]
+    if isinstance(value, type):
+        return [_name(value), _source(value, network)]
+    if isinstance(value, (torch.dtype, enum.Enum, complex, bytes, range, slice)):
+        return repr(value)
+    transparent = (torch.nn.Module, types.SimpleNamespace, argparse.Namespace)
+    if isinstance(value, transparent) or dataclasses.is_dataclass(value):
+        return [_name(type(value)), _source(type(value), network), described(vars(value))]
     return _name(value) if isinstance(value, types.BuiltinFunctionType) else _name(type(value))
 
 
 def _sources(classes: Iterable[type], network: "Network") -> Iterator[tuple[str, str | None]]:
-    ancestors = {ancestor for one in classes for ancestor in one.__mro__ if ancestor is not object}
-    return ((_name(one), None if _is_torchs(one) else _source(one, network)) for one in ancestors)
+    ancestors = {ancestor for one in classes for ancestor in one.__mro__}
+    return ((_name(one), _source(one, network)) for one in ancestors)
 
 
-def _source(thing: Any, network: "Network") -> str:
+def _source(thing: Any, network: "Network") -> str | None:
+    """Return the source of a class or function; None for those of torch and of Python, which count by name."""
+    if str(thing.__module__).partition(".")[0] in _KNOWN_BY_NAME:
+        return None
     try:
         return inspect.getsource(thing)
     except (OSError, TypeError) as error:
@@ -260,10 +283,5 @@ def _source(thing: Any, network: "Network") -> str:
         ) from error
 
 
-def _is_torchs(thing: Any) -> bool:
-    package = str(thing.__module__).partition(".")[0]
-    return package in ("torch", "builtins", "typing", "abc", "collections")
-
-
 def _name(thing: Any) -> str:
-    return f"{thing.__module__}.{getattr(thing, '__qualname__', type(thing).__qualname__)}"
+    return f"{thing.__module__}.{thing.__qualname__}"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -122,20 +123,24 @@ def match_layers(
     products = product_dtype(len(targets.stimuli), targets.n_folds, batch)
     moments = {name: PairMoments(int(table.loc[name, "units"]), sums, products) for name in layers}
     for start, fold, inputs in batches(network, stimuli, targets, batch, device, progress):
-        with recorded(network, layers, lambda name, a, s=start, f=fold: moments[name].add(a, s, f)) as run_forward:
+
+        def add(name: str, activation: torch.Tensor, start: int = start, fold: int = fold) -> None:
+            moments[name].add(activation, start, fold)
+
+        with recorded(network, layers, add) as run_forward:
             run_forward(inputs)
     for index, name in enumerate(network.layers["name"]):
         if name in moments:
-            shape = tuple(int(table.loc[name, dim]) for dim in ("channels", "height", "width"))
-            yield name, layer_result(moments.pop(name), index, shape, top, targets)
+            channels, height, width = (int(table.loc[name, dim]) for dim in ("channels", "height", "width"))
+            yield name, layer_result(moments.pop(name), index, (channels, height, width), top, targets)
 
 
 def batches(
     network: Network, stimuli: Stimuli, targets: Targets, batch: int, device: torch.device, progress: Progress
 ) -> Iterator[tuple[int, int, torch.Tensor]]:
-    """Yield position of the first stimulus, fold and network input of every batch; the next one is decoded meanwhile."""
+    """Yield first stimulus, fold and network input of every batch; the next one is decoded meanwhile."""
     edges = np.concatenate([np.flatnonzero(np.diff(targets.fold, prepend=-1)), [len(targets.fold)]])
-    starts = [(int(s), int(min(s + batch, b))) for a, b in zip(edges, edges[1:], strict=False) for s in range(a, b, batch)]
+    starts = [(int(s), int(min(s + batch, b))) for a, b in pairwise(edges) for s in range(a, b, batch)]
 
     def load(span: tuple[int, int]) -> torch.Tensor:
         return network.inputs(stimuli, targets.stimuli[slice(*span)].tolist())

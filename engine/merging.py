@@ -49,7 +49,12 @@ class _Ranked:
 
 
 def merge_layers(
-    results: Mapping[str, xr.Dataset], recording: xr.Dataset, targets: Targets, layers: pd.DataFrame, top: int, collect: Collect
+    results: Mapping[str, xr.Dataset],
+    recording: xr.Dataset,
+    targets: Targets,
+    layers: pd.DataFrame,
+    top: int,
+    collect: Collect,
 ) -> dict[str, xr.Dataset]:
     """Merge the layers' results into the datasets of a run.
 
@@ -87,7 +92,10 @@ def merge_layers(
     match_responses, matches["match_unit"] = _match_responses(ranked[0], rows, names, layers, targets.stimuli)
     status = np.where(is_sparse(match_responses["activation"].values, SPARSE_BELOW), "sparse", "ok")
     index = matches["match_unit"].values
-    matches["status"] = ((SITE, RANK), np.where(index >= 0, status[index], "") if len(status) else np.full(index.shape, ""))
+    matches["status"] = (
+        (SITE, RANK),
+        np.where(index >= 0, status[index], "") if len(status) else np.full(index.shape, ""),
+    )
     return {
         "layers": _layer_table(results, layers),
         "matches": matches,
@@ -150,7 +158,10 @@ def _units_by_layer(lists: list[Candidates], names: list[str]) -> dict[str, np.n
 def _score(candidates: Candidates, left_out: int, targets: Targets, rows: _Rows) -> Candidates:
     """Compute r in float64 over all folds but ``left_out`` (-1: over all)."""
     return Candidates(
-        candidates.column, candidates.layer, candidates.unit, _exact_r(candidates, targets.fold != left_out, targets, rows)
+        candidates.column,
+        candidates.layer,
+        candidates.unit,
+        _exact_r(candidates, targets.fold != left_out, targets, rows),
     )
 
 
@@ -182,7 +193,11 @@ def _rank_exactly(shortlist: Candidates, left_out: int, targets: Targets, rows: 
         return filled
 
     return _Ranked(
-        padded(scored.r, np.nan), padded(out, np.nan), padded(scored.layer, -1), padded(scored.unit, -1), padded(close, False)
+        padded(scored.r, np.nan),
+        padded(out, np.nan),
+        padded(scored.layer, -1),
+        padded(scored.unit, -1),
+        padded(close, False),
     )
 
 
@@ -208,7 +223,9 @@ def _matches(ranked: list[_Ranked], names: list[str], table: pd.DataFrame, sites
         **_positions(first.layer, first.unit, table),
         "tied": first.tied,
     }
-    return xr.Dataset({k: ((SITE, RANK), v) for k, v in variables.items()}, {SITE: sites, RANK: np.arange(first.r.shape[1])})
+    return xr.Dataset(
+        {k: ((SITE, RANK), v) for k, v in variables.items()}, {SITE: sites, RANK: np.arange(first.r.shape[1])}
+    )
 
 
 def _fold_matches(folds: list[_Ranked], names: list[str], table: pd.DataFrame, sites: np.ndarray) -> xr.Dataset:
@@ -253,7 +270,9 @@ def _with_exact(candidates: Candidates, exact: Candidates) -> Candidates:
     known = pd.Series(exact.r, pd.MultiIndex.from_arrays([exact.column, exact.layer, exact.unit]))
     known = known[~known.index.duplicated()]
     scored = known.reindex(pd.MultiIndex.from_arrays(keys.T)).to_numpy()
-    return Candidates(candidates.column, candidates.layer, candidates.unit, np.where(np.isnan(scored), candidates.r, scored))
+    return Candidates(
+        candidates.column, candidates.layer, candidates.unit, np.where(np.isnan(scored), candidates.r, scored)
+    )
 
 
 def _ranked_within_layers(
@@ -266,7 +285,11 @@ def _ranked_within_layers(
     rank = by_pair.rank()
     kept = np.flatnonzero(rank < top)
     at = (by_pair.column[kept], rank[kept])
-    r, unit, out = np.full((n_pairs, top), np.nan), np.full((n_pairs, top), -1, np.int64), np.full((n_pairs, top), np.nan)
+    r, unit, out = (
+        np.full((n_pairs, top), np.nan),
+        np.full((n_pairs, top), -1, np.int64),
+        np.full((n_pairs, top), np.nan),
+    )
     r[at], unit[at], out[at] = by_pair.r[kept], by_pair.unit[kept], left_out[order][kept]
     return r, unit, out
 
@@ -327,5 +350,9 @@ def _null(results: Mapping[str, xr.Dataset], names: list[str], recording: xr.Dat
         "network_held_out": (SHUFFLE, over_layers_out[1:].mean(axis=0) if has_folds else none),
     }
     site = targets.shuffled_site
-    coords = {LAYER: names, SITE: (SHUFFLE, recording[SITE].values[site]), REGION: (SHUFFLE, recording[REGION].values[site])}
+    coords = {
+        LAYER: names,
+        SITE: (SHUFFLE, recording[SITE].values[site]),
+        REGION: (SHUFFLE, recording[REGION].values[site]),
+    }
     return xr.Dataset(variables, coords)

@@ -1,13 +1,15 @@
-"""How every unit of a layer correlates with every column: sums that grow batch by batch, exact to 1e-7 in r.
+"""How every unit of a layer correlates with every column: sums that grow batch by batch, exact to 1e-6 in r.
 
-Shifted data, one float32 product for each batch, float64 sums (Chan, Golub & LeVeque 1983, The American Statistician 37,
-242-247). Only the products of units and columns, nearly all of the memory, are summed in float32 where a fold has few
-batches: each addition costs at most 6e-8 of norm, and the shift bounds the norm. The shift is a unit's mean over the first batch of a fold; it is subtracted before the product, since
-subtracting it afterwards cancels digits that float32 no longer has. Each fold has its own shift, so that r over any
-union of folds is as exact as r over all; the sums are moved to a common shift in float64.
+Shifted data, one float32 product for each batch, float64 sums (Chan, Golub & LeVeque 1983, The American Statistician
+37, 242-247). Only the products of units and columns, nearly all of the memory, are summed in float32 where a fold has
+few batches: each addition costs at most 6e-8 of norm, and the shift bounds the norm. The shift is a unit's mean over
+the first batch of a fold; it is subtracted before the product, since subtracting it afterwards cancels digits that
+float32 no longer has. Each fold has its own shift, so that r over any union of folds is as exact as r over all; the
+sums are moved to a common shift in float64.
 """
 
 from collections.abc import Sequence
+from math import ceil
 
 import numpy as np
 import torch
@@ -25,7 +27,7 @@ ROUNDING = 2.0**-24
 """Half the distance of neighbouring float32 values, as a share of the value."""
 
 LOW_VARIATION = 16 * ROUNDING
-"""A unit varies only by rounding when its SD over all stimuli is at most this share of its largest absolute activation."""
+"""A unit varies only by rounding when its SD over all stimuli is at most this share of its largest activation."""
 
 FEW_BATCHES = 16
 """Up to so many batches in a fold, float32 sums of products keep r exact to 1e-6; more are summed in float64."""
@@ -35,7 +37,7 @@ MIN_STIMULI = 3
 
 def product_dtype(n_stimuli: int, n_folds: int, batch: int) -> torch.dtype:
     """Precision in which products of units and columns are summed."""
-    batches_in_a_fold = -(-(-(-n_stimuli // n_folds)) // batch)
+    batches_in_a_fold = ceil(ceil(n_stimuli / n_folds) / batch)
     return torch.float32 if batches_in_a_fold <= FEW_BATCHES else torch.float64
 
 
@@ -69,11 +71,10 @@ class PairMoments:
 
     def __init__(self, n_units: int, targets: TargetSums, products: torch.dtype = torch.float64) -> None:
         folds, columns, patterns = targets.n_folds, len(targets.z), len(targets.present)
-        sums = {"dtype": torch.float64, "device": targets.device}
         self.targets = targets
         self.n_units = n_units
-        self.sum_x = torch.zeros(folds, patterns, n_units, **sums)
-        self.sum_xx = torch.zeros(folds, patterns, n_units, **sums)
+        self.sum_x = torch.zeros(folds, patterns, n_units, dtype=torch.float64, device=targets.device)
+        self.sum_xx = torch.zeros(folds, patterns, n_units, dtype=torch.float64, device=targets.device)
         self.sum_xz = torch.zeros(folds, columns, n_units, dtype=products, device=targets.device)
         self.low = torch.full((n_units,), torch.inf, device=targets.device)
         self.high = torch.full((n_units,), -torch.inf, device=targets.device)
@@ -109,9 +110,7 @@ class PairMoments:
             is_finite = torch.isfinite(activation).all(dim=1)
             self.first_nonfinite = start + int(torch.argmin(is_finite.int()))
 
-    def _add_tile(
-        self, a: torch.Tensor, units: slice, z: torch.Tensor, present: torch.Tensor, fold: int
-    ) -> None:
+    def _add_tile(self, a: torch.Tensor, units: slice, z: torch.Tensor, present: torch.Tensor, fold: int) -> None:
         if self.n_added[fold] == 0:
             self.shift[fold, units] = torch.nan_to_num(a.mean(dim=0, dtype=torch.float64)).float()
         low, high = torch.aminmax(a, dim=0)
@@ -124,7 +123,9 @@ class PairMoments:
         if bool(is_wide.any()):
             wide = is_wide.nonzero()[:, 0]
             x[:, wide] = 0
-            self._add_sums((a[:, wide].double() - shift[wide].double()), wide + units.start, z.double(), present.double(), fold)
+            self._add_sums(
+                (a[:, wide].double() - shift[wide].double()), wide + units.start, z.double(), present.double(), fold
+            )
         self._add_sums(x, units, z, present, fold)
 
     def _add_sums(
@@ -137,7 +138,7 @@ class PairMoments:
         if len(present) == 1:
             self.sum_x[fold, 0, units] += x.sum(dim=0)
             self.sum_xx[fold, 0, units] += x.square_().sum(dim=0)
-        else:  # in float64: a unit that is constant over the stimuli a site saw need not be constant over the first batch
+        else:  # in float64: a unit constant over the stimuli that a site saw need not be so over the first batch
             x = x.double()
             self.sum_x[fold, :, units] += present.double() @ x
             self.sum_xx[fold, :, units] += present.double() @ x.square_()
@@ -163,7 +164,7 @@ class PairMoments:
     def _unit_scale(
         self, folds: Sequence[int], units: slice | torch.Tensor, n: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Sum of each unit over some folds, and 1 / its norm there, NaN where it is not ranked: (pattern, unit) each."""
+        """Sum of each unit over some folds, and 1 / its norm there (NaN: not ranked): (pattern, unit) each."""
         sum_x, sum_xx = self._unit_sums(folds, units)
         scale = _inverse_norm(sum_xx - sum_x**2 / n[:, None], n[:, None], ROUNDING * self._largest(units))
         return sum_x, scale.masked_fill_(self.varies_by_rounding(units), torch.nan)
@@ -192,13 +193,14 @@ class PairMoments:
         return _clamp(r.mul_(column_scale[:, None]))
 
     def correlation_at(self, folds: Sequence[int], column: torch.Tensor, unit: torch.Tensor) -> torch.Tensor:
-        """Correlate chosen pairs over the stimuli of some folds: r (pair,) float64 of ``column`` and ``unit`` (pair,)."""
+        """Correlate pairs of ``column`` and ``unit`` (pair,) over the stimuli of some folds: r (pair,) float64."""
         pattern = self.targets.pattern[column]
         n = self.targets.n[list(folds)].sum(0)
         sum_x, unit_scale = self._unit_scale(folds, unit, n)
         sum_z, column_scale = self._column_scale(folds)
         sum_xz = sum(
-            self.sum_xz[fold, column, unit].double() + self.targets.sum_z[fold, column] * self._move(fold, folds[0], unit)
+            self.sum_xz[fold, column, unit].double()
+            + self.targets.sum_z[fold, column] * self._move(fold, folds[0], unit)
             for fold in folds
         )
         pair = torch.arange(len(unit), device=unit.device)

@@ -29,7 +29,7 @@ from engine.planning import LayerSize, Plan, parse_memory, plan_passes
 from engine.ranking import SPARE
 from engine.recordings import Recording
 from engine.rescoring import collect_responses
-from engine.schema import N_R_BINS, REGION, SITE, STIMULUS
+from engine.schema import N_R_BINS, REGION, STIMULUS
 from engine.store import Run, find_run, store_root, write_run
 from engine.targets import Targets, make_targets
 
@@ -56,7 +56,7 @@ def match(
 ) -> Run:
     """Find, for every site, the units of a network that correlate best with it, and store what was found.
 
-    A run that the store already holds is returned at once; one that was interrupted goes on after its last finished layer.
+    A run that the store already holds is returned at once; an interrupted one goes on after its last finished layer.
 
     Parameters
     ----------
@@ -142,8 +142,16 @@ class _Job:
         batch: int | None,
     ) -> None:
         if network.layers.empty:
-            raise LayerError(f"{network.name} has no layers to match. Name some: Network.from_module(..., layers=[...]).")
-        self.network, self.recording, self.settings, self.device, self.batch = network, recording, settings, device, batch
+            raise LayerError(
+                f"{network.name} has no layers to match. Name some: Network.from_module(..., layers=[...])."
+            )
+        self.network, self.recording, self.settings, self.device, self.batch = (
+            network,
+            recording,
+            settings,
+            device,
+            batch,
+        )
         self.memory = parse_memory(memory)
         self.folds = assign_folds(recording.data, settings.folds, settings.seed)
         self.targets: Targets = make_targets(recording.data, self.folds, shuffles=settings.shuffles, seed=settings.seed)
@@ -197,8 +205,9 @@ class _Job:
             freed_memory_kept(),
             _bar(self, plan, show=show) as progress,
         ):
-            for group in plan.passes if plan else ():
-                self._match_group(group, plan.batch, parts, progress)
+            if plan is not None:
+                for group in plan.passes:
+                    self._match_group(group, plan.batch, parts, progress)
             datasets = self._merge({name: parts.read(name) for name in layers}, progress)
         about["compute"] = {
             "device": str(self.device),

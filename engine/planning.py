@@ -1,4 +1,4 @@
-"""How a match fits into its memory: which layers go together in a pass over the stimuli, and how many stimuli at a time."""
+"""How a match fits into its memory: which layers share a pass over the stimuli, and how many stimuli go at a time."""
 
 import re
 from collections.abc import Callable
@@ -6,7 +6,18 @@ from dataclasses import dataclass
 
 from engine.errors import MemoryBudgetError, SettingsError
 
-_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+_UNITS = {
+    "": 1,
+    "b": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "tb": 10**12,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "tib": 2**40,
+}
 
 BATCHES = (64, 32, 16, 8, 4, 2, 1)
 """Stimuli at a time, the largest that leaves room for the sums first."""
@@ -15,7 +26,8 @@ EFFICIENT_BATCH = 8
 """Below, a forward pass wastes more time than a further pass costs."""
 
 LIVE_LAYERS = 4
-"""Outputs of the size of the largest layer that a forward pass holds at once, its input and the scratch of a product included."""
+"""Outputs of the size of the largest layer that a forward pass and the products hold at once."""
+
 
 @dataclass(frozen=True)
 class LayerSize:
@@ -52,7 +64,9 @@ def parse_memory(memory: str | int) -> int:
     """
     found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)\s*", str(memory))
     if not found or found[2].lower() not in _UNITS or float(found[1]) <= 0:
-        raise SettingsError(f"memory={memory!r} is no amount of memory. Write for example '4GiB', '512MiB' or a number of bytes.")
+        raise SettingsError(
+            f"memory={memory!r} is no amount of memory. Write for example '4GiB', '512MiB' or a number of bytes."
+        )
     return int(float(found[1]) * _UNITS[found[2].lower()])
 
 
@@ -107,10 +121,11 @@ def plan_passes(
     biggest = max(layer.units for layer in layers)
     minimum = min(fixed_bytes + biggest * bytes_per_unit(size) + size * live for size in choices)
     if minimum > memory:
+        sums = format_bytes(biggest * bytes_per_unit(choices[0]))
         raise MemoryBudgetError(
-            f"memory={format_bytes(memory)} is too little for this network and recording: at least {format_bytes(minimum)} "
-            f"is needed (the sums of the largest layer alone take {format_bytes(biggest * bytes_per_unit(choices[0]))}). Give memory={-(-minimum // 2**20)}MiB or more, "
-            "or leave out the largest layers."
+            f"memory={format_bytes(memory)} is too little for this network and recording: at least "
+            f"{format_bytes(minimum)} is needed (the sums of the largest layer alone take {sums}). "
+            f"Give memory={-(-minimum // 2**20)}MiB or more, or leave out the largest layers."
         )
     plans = [_group(layers, memory, bytes_per_unit(size), fixed_bytes + size * live, size) for size in choices]
     feasible = [plan for plan in plans if plan is not None]

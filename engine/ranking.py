@@ -30,7 +30,8 @@ class Candidates:
     @classmethod
     def none(cls) -> "Candidates":
         """No candidates yet."""
-        return cls(*(np.empty(0, np.int64) for _ in range(3)), np.empty(0))
+        none = np.empty(0, np.int64)
+        return cls(none, none, none, np.empty(0))
 
     def __len__(self) -> int:
         return len(self.r)
@@ -42,7 +43,12 @@ class Candidates:
     @classmethod
     def join(cls, parts: "list[Candidates]") -> "Candidates":
         """Put lists one after the other."""
-        return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("column", "layer", "unit", "r")))
+        return cls(
+            np.concatenate([p.column for p in parts]),
+            np.concatenate([p.layer for p in parts]),
+            np.concatenate([p.unit for p in parts]),
+            np.concatenate([p.r for p in parts]),
+        )
 
     def rank(self) -> np.ndarray:
         """Position of each pair within its column, in the list's order."""

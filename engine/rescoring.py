@@ -1,7 +1,7 @@
 """What exactly is r of the candidates: their activations, once more, and correlations in float64.
 
-The pass uses one fixed batch size and stops at the deepest layer that holds a candidate, so that neither the batch size of
-the match nor the order of its sums decides between close units.
+The pass uses one fixed batch size and stops at the deepest layer that holds a candidate, so that neither the batch size
+of the match nor the order of its sums decides between close units.
 """
 
 from collections.abc import Mapping
@@ -69,7 +69,7 @@ def correlate_exactly(activation: np.ndarray, response: np.ndarray) -> np.ndarra
     Returns
     -------
     np.ndarray
-        (unit,) Pearson's r; NaN where unit or site do not vary by more than rounding, or under three stimuli are common.
+        (unit,) Pearson's r; NaN where unit or site vary by rounding only, or under three stimuli are common.
         Equal rows give equal r to the last bit.
     """
     seen = np.isfinite(response)
@@ -89,7 +89,7 @@ def correlate_exactly(activation: np.ndarray, response: np.ndarray) -> np.ndarra
 
 
 def is_sparse(activation: np.ndarray, below: int) -> np.ndarray:
-    """Tell which units leave their most frequent value on fewer than ``below`` stimuli: (unit,) bool of (unit, stimulus)."""
+    """Tell which rows of (unit, stimulus) leave their usual value on fewer than ``below`` stimuli: (unit,) bool."""
     if activation.shape[1] <= 2 * below:
         return np.zeros(len(activation), bool)
     resting = np.median(activation, axis=1, keepdims=True)

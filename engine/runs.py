@@ -11,9 +11,9 @@ from typing import Any, Final
 import numpy as np
 import xarray as xr
 
-from engine.encoding import decode
+from engine.encoding import decode, decode_bytes
 from engine.errors import RunNotFoundError, StoreError
-from engine.manifests import Files, SealedStore, changed, missing_or_resized, read_sealed, seal, sha256
+from engine.manifests import Files, SealedStore, changed, missing_or_resized, read_listed, read_sealed, seal, sha256
 
 MANIFEST: Final = "manifest.json"
 DATA: Final = "data.zarr"
@@ -124,8 +124,12 @@ class Run:
         problem = next(missing_or_resized(folder, files), None)
         if problem is not None:
             raise StoreError(f"{problem} {self._advice(name)}")
-        dataset = decode(SealedStore(folder, files, self._advice(name)))
-        return _read_only(dataset.load()) if dataset.nbytes <= READ_AT_ONCE else dataset
+        if manifest.get("n_bytes", 0) > READ_AT_ONCE:
+            return decode(SealedStore(folder, files, self._advice(name)))
+        try:
+            return _read_only(decode_bytes({key: read_listed(folder, key, files) for key in files}))
+        except StoreError as error:
+            raise StoreError(f"{error} {self._advice(name)}") from error
 
     def _problems(self, name: str) -> Iterator[str]:
         try:

@@ -1,6 +1,7 @@
 """Which datasets a run holds: dims, dtypes, units and meaning of every variable, once.
 
-Producers build datasets with these names, the store checks them with ``require`` before it writes, readers rely on them.
+Producers build datasets with these names, the store checks them with ``require`` before it writes, readers rely on
+them.
 """
 
 from collections.abc import Mapping
@@ -66,9 +67,15 @@ RECORDING: Final = Schema(
     {
         "response": Variable((STIMULUS, SITE), "f", "trial-averaged response; NaN = missing"),
         "trials": Variable((STIMULUS, SITE, REPEAT), "f", "single trials; NaN = not shown", optional=True),
-        "rf_map": Variable((SITE, "rf_y", "rf_x"), "f", "response to a small square, coordinates in degrees", optional=True),
+        "rf_map": Variable(
+            (SITE, "rf_y", "rf_x"), "f", "response to a small square, coordinates in degrees", optional=True
+        ),
     },
-    {STIMULUS: Variable((STIMULUS,), "U", "id"), SITE: Variable((SITE,), "U", "id"), REGION: Variable((SITE,), "U", "area")},
+    {
+        STIMULUS: Variable((STIMULUS,), "U", "id"),
+        SITE: Variable((SITE,), "U", "id"),
+        REGION: Variable((SITE,), "U", "area"),
+    },
 )
 
 RUN_SCHEMAS: Final[Mapping[str, Schema]] = {
@@ -95,8 +102,14 @@ RUN_SCHEMAS: Final[Mapping[str, Schema]] = {
     "folds": Schema({"fold": Variable((STIMULUS,), "i", "part that the stimulus belongs to, 0 .. folds-1")}),
     "matches": Schema(
         {
-            "correlation": Variable((SITE, RANK), "f", "Pearson's r over all stimuli, falling along rank; NaN = no unit"),
-            "held_out": Variable((SITE, RANK), "f", "r of the unit at this rank among the selection stimuli, on the left-out part, mean over folds"),
+            "correlation": Variable(
+                (SITE, RANK), "f", "Pearson's r over all stimuli, falling along rank; NaN = no unit"
+            ),
+            "held_out": Variable(
+                (SITE, RANK),
+                "f",
+                "r of the unit at this rank among the selection stimuli, on the left-out part, mean over folds",
+            ),
             "layer": Variable((SITE, RANK), "U", "layer of the unit; empty = none"),
             **_UNIT,
             "match_unit": Variable((SITE, RANK), "i", "row of the unit in match_responses; -1 = none"),
@@ -127,18 +140,31 @@ RUN_SCHEMAS: Final[Mapping[str, Schema]] = {
         }
     ),
     "unit_counts": Schema(
-        {"count": Variable((LAYER, SITE, R_BIN), "i", "units of the layer whose r with the site falls in the bin (width 0.01)")}
+        {
+            "count": Variable(
+                (LAYER, SITE, R_BIN), "i", "units of the layer whose r with the site falls in the bin (width 0.01)"
+            )
+        }
     ),
     "feature_maps": Schema(
         {
-            "correlation": Variable((FEATURE_MAP, SITE), "f", "best r over the positions of the map; NaN = no ranked unit"),
+            "correlation": Variable(
+                (FEATURE_MAP, SITE), "f", "best r over the positions of the map; NaN = no ranked unit"
+            ),
             "y": Variable((FEATURE_MAP, SITE), "i", "row of that position; -1 = none"),
             "x": Variable((FEATURE_MAP, SITE), "i", "column of that position; -1 = none"),
         },
-        {"layer": Variable((FEATURE_MAP,), "U", "layer"), "channel": Variable((FEATURE_MAP,), "i", "channel in its layer")},
+        {
+            "layer": Variable((FEATURE_MAP,), "U", "layer"),
+            "channel": Variable((FEATURE_MAP,), "i", "channel in its layer"),
+        },
     ),
     "match_responses": Schema(
-        {"activation": Variable((MATCH_UNIT, STIMULUS), "f", "activation of every unit that some rank of some site names")},
+        {
+            "activation": Variable(
+                (MATCH_UNIT, STIMULUS), "f", "activation of every unit that some rank of some site names"
+            )
+        },
         {
             "layer": Variable((MATCH_UNIT,), "U", "layer"),
             "unit": Variable((MATCH_UNIT,), "i", "index in its layer"),
@@ -149,7 +175,9 @@ RUN_SCHEMAS: Final[Mapping[str, Schema]] = {
     ),
     "null": Schema(
         {
-            "correlation": Variable((LAYER, SHUFFLE), "f", "best r in the layer with a site whose stimuli were shuffled"),
+            "correlation": Variable(
+                (LAYER, SHUFFLE), "f", "best r in the layer with a site whose stimuli were shuffled"
+            ),
             "held_out": Variable((LAYER, SHUFFLE), "f", "held-out r of the layer's best selected unit, same shuffle"),
             "network_correlation": Variable((SHUFFLE,), "f", "best r over all layers"),
             "network_held_out": Variable((SHUFFLE,), "f", "held-out r of the unit selected over all layers"),
@@ -175,7 +203,9 @@ def require(dataset: xr.Dataset, name: str) -> xr.Dataset:
             if key not in where:
                 if expected.optional:
                     continue
-                raise StoreError(f"{name}: variable {key!r} {expected.dims} is missing; the dataset has {sorted(where)}.")
+                raise StoreError(
+                    f"{name}: variable {key!r} {expected.dims} is missing; the dataset has {sorted(map(str, where))}."
+                )
             found = where[key]
             kind = "U" if found.dtype.kind in "OT" else found.dtype.kind
             if found.dims != expected.dims or kind != expected.kind:

@@ -160,6 +160,7 @@ def _write_group(
             "run": about["digest"],
             "group": name,
             "folder": folder,
+            "n_bytes": dataset.nbytes,
             "attributes": described,
             "files": listed(files),
         },

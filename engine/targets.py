@@ -103,7 +103,9 @@ def make_targets(recording: xr.Dataset, fold: xr.DataArray, *, shuffles: int, se
     )
 
 
-def _shuffle(recording: xr.Dataset, values: np.ndarray, ids: np.ndarray, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _shuffle(
+    recording: xr.Dataset, values: np.ndarray, ids: np.ndarray, n: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     sites, region = recording[SITE].values.astype(str), recording[REGION].values.astype(str)
     rng = np.random.default_rng([seed, 1])
     by_id = np.argsort(ids)

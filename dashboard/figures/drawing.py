@@ -1,49 +1,40 @@
-"""How does one description become a figure on the page, in a notebook and on paper?
+"""How one description becomes a figure on the page and in a notebook; ``paper`` does the same for paper.
 
-HoloViews renders the elements of a ``Drawing`` once, through Bokeh or through matplotlib. The look is then set on what
-was rendered, from the one table ``marks.ROLES``: two small translators, one a backend. On the page an action swaps the
-plain columns of the sources (``Shown.swap``), and light or dark recolours the same models (``Shown.retheme``); nothing
-is rendered again.
+HoloViews renders the elements of a ``Drawing`` once. The look is then set on what was rendered, from the one table
+``marks.ROLES``. On the page an action swaps the plain columns of the sources (``Shown.swap``), and light or dark
+recolours the same models (``Shown.retheme``); nothing is rendered again.
 """
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import holoviews as hv
-import holoviews.plotting.bokeh
-import holoviews.plotting.mpl
+import holoviews.plotting.bokeh  # registers the renderer
 import numpy as np
 from bokeh.core.properties import value
+from bokeh.core.property.descriptors import UnsetValueError
 from bokeh.events import Tap
-from bokeh.models import CustomJS, FixedTicker, HoverTool, LinearAxis, PlainText, Plot, Range1d
-from matplotlib import rc_context
-from matplotlib.axes import Axes as PaperAxes
-from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
-from matplotlib.transforms import ScaledTranslation
+from bokeh.models import CustomJS, FixedTicker, HoverTool, PlainText, Range1d
 
-from dashboard.figures.marks import ROLES, TOKEN, Axes, Drawing, Mark, Role, element
-from dashboard.figures.typeface import paper_font
-from dashboard.theme import FONT, MODES, TOKENS, Mode, ramp
+from dashboard.figures.look import look, overlay_of, ramp_of, source_columns
+from dashboard.figures.marks import ROLES, TOKEN, Axes, Drawing, Mark, Role
+from dashboard.figures.paper import PAPER_FORMATS, paper, paper_hook, paper_options, write_paper
+from dashboard.theme import FONT, TOKENS, Mode
 
-PT = 0.75
-"""Points in a px: figures on paper keep the sizes of the page."""
-PX_PER_INCH = 96
-PAGE_DPI = 300
-PAPER_FORMATS = ("svg", "pdf", "png")
+__all__ = ["PAPER_FORMATS", "Shown", "page_style", "paper", "to_holoviews", "write_paper"]
 
-# Bokeh renders a tooltip for every point under the pointer, pictures and all, and only then keeps ``limit`` of them: on a
-# dense floor a hundred thumbnails were fetched for one. This keeps all but the nearest from being rendered.
+_UNKNOWN_PX = 400
+_BARE = {"toolbar": None, "default_tools": [], "show_grid": True, "show_legend": False, "apply_ranges": False}
+_BOKEH = hv.renderer("bokeh").instance(theme=None)  # theme=None: else HoloViews replaces the document's theme
+
+# Bokeh renders a tooltip for every point under the pointer, pictures and all, and only then keeps ``limit`` of them: on
+# a dense floor a hundred thumbnails were fetched for one. This keeps all but the nearest from being rendered.
 _IS_NEAREST = """
 const {glyph_view, indices, index, sx, sy} = cb_data.vars
 const distance = (i) => Math.hypot(glyph_view.sx[i] - sx, glyph_view.sy[i] - sy)
-return indices.every((i) => i == index || distance(i) > distance(index) || (distance(i) == distance(index) && i > index))
+const here = distance(index)
+return indices.every((i) => i == index || distance(i) > here || (distance(i) == here && i > index))
 """
-
-_BOKEH = hv.renderer("bokeh").instance(theme=None)  # theme=None: else HoloViews replaces the document's theme
-_MATPLOTLIB = hv.renderer("matplotlib").instance()
 
 
 class Shown:
@@ -69,8 +60,7 @@ class Shown:
     def __init__(self, drawing: Drawing, mode: Mode = "light", *, width: int | None = None, height: int = 240):
         self.drawing, self.mode = drawing, mode
         self._height = height
-        self._ranges: tuple[tuple[float, float], tuple[float, float]] | None = None
-        plot = _BOKEH.get_plot(_overlay(drawing).opts(**_page_options(width, height), backend="bokeh"))
+        plot = _BOKEH.get_plot(overlay_of(drawing).opts(**_page_options(width, height), backend="bokeh"))
         self.figure = plot.state
         self._parts = [part.handles for part in plot.subplots.values()]
         self._prepare_figure(width)
@@ -108,7 +98,7 @@ class Shown:
 
         self.figure.on_event(Tap, tapped)
 
-    def key_at(self, x: float, y: float) -> Any:
+    def key_at(self, x: float | None, y: float | None) -> Any:
         """Return the ``key`` of the mark at a position of the frame, the nearest one of several, or None."""
         hit = self.drawing.hit
         if hit is None or x is None or y is None:
@@ -124,9 +114,11 @@ class Shown:
         return columns["key"][np.nanargmin(distance)]
 
     def _px_per_unit(self, axis: str) -> float:
-        view = self.figure.x_range if axis == "x" else self.figure.y_range
-        inner = self.figure.inner_width if axis == "x" else self.figure.inner_height
-        px = inner or (self.figure.frame_width or self.figure.width if axis == "x" else self.figure.height) or 400
+        view, size = (self.figure.x_range, "width") if axis == "x" else (self.figure.y_range, "height")
+        try:
+            px = getattr(self.figure, f"inner_{size}")
+        except UnsetValueError:  # no browser has shown it yet
+            px = getattr(self.figure, f"frame_{size}") or getattr(self.figure, size) or _UNKNOWN_PX
         return px / abs(view.end - view.start)
 
     def _prepare_figure(self, width: int | None) -> None:
@@ -134,8 +126,6 @@ class Shown:
         figure.toolbar_location, figure.toolbar.logo = None, None
         figure.x_range, figure.y_range = Range1d(), Range1d()
         figure.min_border = 0
-        figure.min_border_left, figure.min_border_right = axes.left, axes.right
-        figure.min_border_top, figure.min_border_bottom = axes.top, axes.bottom
         figure.background_fill_color = figure.border_fill_color = figure.outline_line_color = None
         figure.title = None
         if axes.is_square and width:
@@ -176,6 +166,8 @@ class Shown:
 
     def _set_axes(self, axes: Axes) -> None:
         figure = self.figure
+        figure.min_border_left, figure.min_border_right = axes.left, axes.right
+        figure.min_border_top, figure.min_border_bottom = axes.top, axes.bottom
         for view, (start, end) in ((figure.x_range, axes.xlim), (figure.y_range, axes.ylim)):
             if (view.start, view.end) != (start, end):
                 view.update(start=start, end=end, reset_start=start, reset_end=end)
@@ -194,7 +186,9 @@ class Shown:
         for mark, part in zip(self.drawing.marks, self._parts, strict=True):
             if mark.kind == "image":
                 mapper = part["glyph"].color_mapper
-                mapper.update(palette=list(_ramp_of(mark, self.drawing, self.mode)), nan_color="#00000000")
+                palette = list(ramp_of(mark, self.drawing, self.mode))
+                if mapper.palette != palette:
+                    mapper.update(palette=palette, nan_color="#00000000")
                 if mark.limits:
                     mapper.update(low=mark.limits[0], high=mark.limits[1])
             else:
@@ -205,28 +199,9 @@ class Shown:
                     part["source"].data = source_columns(mark, self.mode)
 
 
-def source_columns(mark: Mark, mode: Mode) -> dict[str, Any]:
-    """Return the columns of the Bokeh source of a mark; ``colour`` where its rows have tokens of their own."""
-    if mark.kind == "area":
-        x, low, high = (mark.columns[name] for name in ("x", "low", "high"))
-        return {"x": np.concatenate([x, x[::-1]]), "y": np.concatenate([low, high[::-1]])}
-    if mark.kind == "image":
-        left, bottom, right, top = mark.columns["bounds"]
-        return {
-            "image": [mark.columns["image"]],
-            "x": [left],
-            "y": [bottom],
-            "dw": [right - left],
-            "dh": [top - bottom],
-        }
-    if TOKEN in mark.columns:
-        return {**mark.columns, "colour": [TOKENS[mode][name] for name in mark.columns[TOKEN]]}
-    return dict(mark.columns)
-
-
 def page_style(mark: Mark, drawing: Drawing, mode: Mode) -> dict[str, Any]:
     """Return the properties of the Bokeh glyph of a mark."""
-    role, fill, stroke, alpha = _look(mark, drawing, mode)
+    role, fill, stroke, alpha = look(mark, drawing, mode)
     if mark.kind == "labels":
         return {"text_color": fill, "text_alpha": alpha}
     outline = {
@@ -246,7 +221,11 @@ def to_holoviews(drawing: Drawing, mode: Mode = "light", *, width: int = 540, he
 
     def dress_page(plot: Any, _: Any) -> None:
         for mark, part in zip(drawing.marks, plot.subplots.values(), strict=True):
-            part.handles["glyph"].update(**({} if mark.kind == "image" else page_style(mark, drawing, mode)))
+            part.handles["source"].data = source_columns(mark, mode)
+            if mark.kind == "image":
+                part.handles["glyph"].color_mapper.update(palette=list(ramp_of(mark, drawing, mode)))
+                continue
+            part.handles["glyph"].update(**page_style(mark, drawing, mode))
             if mark.kind == "labels":
                 _set_type(part.handles["glyph"], ROLES[mark.role])
         axes = drawing.axes
@@ -257,80 +236,24 @@ def to_holoviews(drawing: Drawing, mode: Mode = "light", *, width: int = 540, he
             axis.ticker = FixedTicker()
             _set_axis(axis, ticks, label, TOKENS[mode]["ink"])
 
-    overlay = _overlay(drawing)
+    overlay = overlay_of(drawing)
     limits = {"xlim": drawing.axes.xlim, "ylim": drawing.axes.ylim}
     overlay = overlay.opts(**limits, **_page_options(width, height), hooks=[dress_page], backend="bokeh")
     return overlay.opts(
-        **_paper_options(drawing, width, height), hooks=[_paper_hook(drawing, mode)], backend="matplotlib"
+        **paper_options(drawing, width, height), hooks=[paper_hook(drawing, mode)], backend="matplotlib"
     )
-
-
-def paper(drawing: Drawing, mode: Mode = "light", *, width: int = 540, height: int = 300, footer: str = "") -> Figure:
-    """Return the drawing as a matplotlib figure, its sizes in px of the page.
-
-    Parameters
-    ----------
-    drawing
-        What to draw.
-    mode
-        Colours; the ground of a dark figure is the dark paper.
-    width, height
-        In px of the page (1/96 inch).
-    footer
-        One line below the figure: recording, network, settings. Written literally.
-    """
-    height = drawing.axes.height or height
-    with rc_context(_paper_settings()):
-        overlay = _overlay(Drawing([m for m in drawing.marks if not m.is_empty], drawing.axes))
-        options = _paper_options(drawing, width, height)
-        hook = _paper_hook(drawing, mode, width, height, footer)
-        figure: Figure = _MATPLOTLIB.get_plot(overlay.opts(**options, hooks=[hook], backend="matplotlib")).state
-        figure.set_facecolor(TOKENS[mode]["paper"])
-        return figure
-
-
-def write_paper(figure: Figure, path: Path, *, dpi: int = PAGE_DPI) -> Path:
-    """Write a figure to ``path``, as svg, pdf or png by its suffix; text stays text in svg and pdf."""
-    suffix = path.suffix.lstrip(".").lower()
-    if suffix not in PAPER_FORMATS:
-        raise ValueError(f"expected a file that ends in .svg, .pdf or .png, got {path.name!r}. Rename it.")
-    with rc_context(_paper_settings()):
-        figure.savefig(path, format=suffix, dpi=dpi, facecolor=figure.get_facecolor())
-    return path
-
-
-def _overlay(drawing: Drawing) -> hv.Overlay:
-    return hv.Overlay([element(mark) for mark in drawing.marks])
 
 
 def _page_options(width: int | None, height: int) -> dict[str, Any]:
     size = {"width": width} if width else {"responsive": True}
-    return {**size, "height": height, "toolbar": None, "default_tools": [], "show_grid": True, "show_legend": False}
+    return {**size, **_BARE, "height": height}
 
 
-def _look(mark: Mark, drawing: Drawing, mode: Mode) -> tuple[Role, Any, Any, float]:
-    role, tokens = ROLES[mark.role], TOKENS[mode]
-
-    def colour(name: str | None) -> Any:
-        if name not in ("region", "network"):
-            return None if name is None else tokens[name]
-        if TOKEN in mark.columns:
-            return "colour"  # the column of the source
-        return tokens[mark.token or drawing.colours.get(name, "V4" if name == "region" else "network1")]
-
-    return role, colour(role.fill), colour(role.stroke), role.alpha[MODES.index(mode)]
-
-
-def _ramp_of(mark: Mark, drawing: Drawing, mode: Mode) -> tuple[str, ...]:
-    name = ROLES[mark.role].fill or "region"
-    return ramp(mark.token or drawing.colours.get(name, name), mode)
-
-
-def _set_axis(axis: LinearAxis, ticks: Any, label: str | None, colour: str) -> None:
+def _set_axis(axis: Any, ticks: Any, label: str | None, colour: str) -> None:
     at = [float(position) for position, _ in ticks]
     if list(axis.ticker.ticks) != at:
         axis.ticker.ticks = at
-    written = {position: _literal(text) for position, (_, text) in zip(at, ticks, strict=True)}
+    written: dict[Any, Any] = {position: _literal(text) for position, (_, text) in zip(at, ticks, strict=True)}
     if axis.major_label_overrides != written:
         axis.major_label_overrides = written
     if axis.axis_label != (label or None):
@@ -340,7 +263,7 @@ def _set_axis(axis: LinearAxis, ticks: Any, label: str | None, colour: str) -> N
 
 def _literal(text: str) -> Any:
     """Keep Bokeh from reading mathematics into a name that a user chose."""
-    return PlainText(text) if any(sign in text for sign in ("$$", "\\(", "\\[")) else text
+    return PlainText(text=text) if any(sign in text for sign in ("$$", "\\(", "\\[")) else text
 
 
 def _own_by_theme(*models: Any) -> None:
@@ -372,127 +295,3 @@ def _same(columns: Mapping[str, np.ndarray], before: Mapping[str, np.ndarray]) -
 
 def _equal(old: np.ndarray, new: np.ndarray) -> bool:
     return np.array_equal(old, new, equal_nan=old.dtype.kind == "f" and new.dtype.kind == "f")
-
-
-# On paper.
-
-
-def _paper_settings() -> dict[str, Any]:
-    return {
-        "text.parse_math": False,  # a name with two dollars is a name
-        "svg.fonttype": "none",
-        "pdf.fonttype": 42,
-        "font.family": [paper_font(), "DejaVu Sans"],
-        "axes.unicode_minus": True,
-    }
-
-
-def _paper_options(drawing: Drawing, width: int, height: int) -> dict[str, Any]:
-    axes = drawing.axes
-    return {
-        "fig_inches": (width / PX_PER_INCH, height / PX_PER_INCH),
-        "aspect": None,
-        "xlim": axes.xlim,
-        "ylim": axes.ylim,
-        "show_legend": False,
-    }
-
-
-def _paper_hook(
-    drawing: Drawing, mode: Mode, width: int = 540, height: int = 300, footer: str = ""
-) -> Callable[[Any, Any], None]:
-    shown = [mark for mark in drawing.marks if not mark.is_empty]
-
-    def dress_paper(plot: Any, _: Any) -> None:
-        axis: PaperAxes = plot.handles["axis"]
-        parts = list(plot.subplots.values())
-        marks = shown if len(parts) == len(shown) else drawing.marks
-        for order, (mark, part) in enumerate(zip(marks, parts, strict=True)):
-            _dress_artists(mark, part.handles, axis, drawing, mode, order)
-        _dress_frame(axis, drawing.axes, mode, width, height, footer)
-
-    return dress_paper
-
-
-def _dress_artists(
-    mark: Mark, handles: Mapping[str, Any], axis: PaperAxes, drawing: Drawing, mode: Mode, order: int
-) -> None:
-    role, fill, stroke, alpha = _look(mark, drawing, mode)
-    if TOKEN in mark.columns:
-        by_row = source_columns(mark, mode)["colour"]
-        fill, stroke = (by_row if value == "colour" else value for value in (fill, stroke))
-    z = order / 1000 + (0.5 if role.is_behind else 2)  # the grid lies between, at 1
-    outline = {"linewidth": role.width * PT if stroke else 0, "linestyle": _paper_dash(role), "zorder": z}
-    artist = handles.get("artist")
-    if mark.kind == "labels":
-        move = ScaledTranslation(
-            role.offset[0] / PX_PER_INCH, -role.offset[1] / PX_PER_INCH, axis.figure.dpi_scale_trans
-        )
-        baseline = {"top": "top", "middle": "center", "bottom": "bottom"}[role.baseline]
-        texts = artist if isinstance(artist, list) else handles["annotations"] if "annotations" in handles else artist
-        for text in texts:
-            text.set(color=fill, size=role.font_px * PT, ha=role.align, va=baseline, zorder=z)
-            text.set(weight="bold" if role.is_bold else "normal", transform=axis.transData + move)
-            text.set_clip_on(False)
-    elif mark.kind == "image":
-        colours = ListedColormap(list(_ramp_of(mark, drawing, mode)))
-        colours.set_bad("#00000000")
-        artist.set(cmap=colours, clim=mark.limits, zorder=z, interpolation="nearest")
-    elif mark.kind == "line":
-        artist.set(color=stroke, alpha=alpha, **outline)
-    elif mark.kind == "segments":
-        artist.set(color=stroke, alpha=alpha, **outline)
-    else:
-        if mark.kind == "points":
-            artist.set_sizes([(role.size * PT) ** 2])
-        artist.set(facecolor=_with_alpha(fill, alpha), edgecolor=stroke or "none", alpha=None, **outline)
-
-
-def _with_alpha(colour: str | list[str] | None, alpha: float) -> Any:
-    if isinstance(colour, list):
-        return [(one, alpha) for one in colour]
-    return (colour, alpha) if colour else "none"
-
-
-def _paper_dash(role: Role) -> Any:
-    return (0, tuple(length * PT / max(role.width * PT, 0.1) for length in role.dash)) if role.dash else "solid"
-
-
-def _dress_frame(axis: PaperAxes, axes: Axes, mode: Mode, width: int, height: int, footer: str) -> None:
-    tokens = TOKENS[mode]
-    axis.set_facecolor("none")
-    axis.set_aspect("auto")
-    for spine in axis.spines.values():
-        spine.set_visible(False)
-    for side, ticks, label, token in (
-        (axis.xaxis, axes.xticks, axes.xlabel, axes.x_token),
-        (axis.yaxis, axes.yticks, axes.ylabel, axes.y_token),
-    ):
-        side.set_major_locator(FixedLocator([position for position, _ in ticks]))
-        side.set_major_formatter(FixedFormatter([text for _, text in ticks]))
-        side.set_minor_locator(NullLocator())
-        side.set_label_text(label or "", color=tokens[token], size=12 * PT)
-    axis.set_axisbelow(True)
-    axis.tick_params(color=tokens["axis"], labelcolor=tokens["text2"], labelsize=axes.tick_px * PT, length=4 * PT)
-    axis.tick_params(which="major", width=PT, direction="out", rotation=0)
-    if axes.is_x_on_top:
-        axis.xaxis.tick_top()
-        axis.xaxis.set_label_position("top")
-        axis.tick_params(axis="x", color=tokens["axis"], labelcolor=tokens["text2"])
-    axis.grid(visible=False)
-    for name in axes.grid:
-        axis.grid(visible=True, axis=name, color=tokens["grid"], linewidth=PT, zorder=1)
-    below = axes.bottom + (16 if footer else 0)
-    left, right, bottom, top = _borders(axes, width, height, below)
-    axis.figure.subplots_adjust(left=left, right=right, bottom=bottom, top=top)
-    if footer:
-        axis.figure.text(8 / width, 6 / height, footer, color=tokens["text2"], size=9 * PT, va="bottom", ha="left")
-
-
-def _borders(axes: Axes, width: int, height: int, below: int) -> tuple[float, float, float, float]:
-    right, top = 1 - axes.right / width, 1 - max(axes.top, 8) / height
-    left, bottom = axes.left / width, below / height
-    if axes.is_square:
-        side = min((right - left) * width, (top - bottom) * height)
-        right, bottom = left + side / width, top - side / height
-    return left, right, bottom, top

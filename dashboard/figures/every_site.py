@@ -1,4 +1,4 @@
-"""How far does each site's match reach below what its reliability allows?"""
+"""How far each site's match stays below what the site's reliability allows."""
 
 from collections.abc import Sequence
 

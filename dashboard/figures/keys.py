@@ -1,4 +1,4 @@
-"""What do the marks of a figure mean? The line of keys above a frame, in reading order, as HTML in the page's colours."""
+"""What the marks of a figure mean: the keys above its frame, in reading order, as HTML in the page's colours."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Key:
 
 
 def keys_html(keys: Sequence[Key], colours: Mapping[str, str]) -> str:
-    """Return the keys as one line of HTML; labels are escaped, colours are CSS variables, so that dark needs no redraw."""
+    """Return the keys as one line of HTML: labels escaped, colours as CSS variables, so dark needs no redraw."""
     written = "".join(
         f'<span style="display:inline-flex;align-items:center;gap:6px;margin-right:16px;white-space:nowrap">'
         f"{_picture(key.shape, f'var(--us-{colours.get(key.token, key.token)})')}{escape(key.label)}</span>"

@@ -1,4 +1,4 @@
-"""Where along the network do the sites of a region find their best units, all sites together?"""
+"""Where along the network the sites of a region find their best units, all sites together."""
 
 from collections.abc import Sequence
 
@@ -13,8 +13,9 @@ from dashboard.figures.scales import layer_ticks, r_limits, r_ticks
 from dashboard.figures.wording import fixed, plural
 
 TITLE = "Layer by layer"
-HELP = """**What it shows.** For each layer the median over the sites of the region of the best r in that layer (filled),
-its quartiles (band), and the median held-out r (open). Grey: the same layers of the untrained network, if it was run.
+HELP = """**What it shows.** For each layer the median, over the sites of the region, of the best r in that
+layer (filled), its quartiles (band), and the median held-out r (open). Grey: the same layers of the untrained network,
+if it was run.
 
 **How it is computed.** For every site the largest r among the units of the layer; then the median over sites.
 
@@ -73,6 +74,7 @@ def describe(data: pd.DataFrame, *, network: str = "network1", layer: str | None
     at = np.flatnonzero(names == layer)
     r = column["correlation"]
     ticks, _ = layer_ticks(names, width - 70)
+    dense = "Dense" if n_layers > _MANY else ""
     return Drawing(
         [
             area("Chance", edges, 0, strip),
@@ -86,8 +88,8 @@ def describe(data: pd.DataFrame, *, network: str = "network1", layer: str | None
             line("NetworkLine", x, r),
             points("ControlHeldOut", x, column["control_held_out"]),
             points("Control", x, column["control"]),
-            points("NetworkLayerHeldOut", x, column["held_out"]),
-            points("NetworkLayer", x, r),
+            points(f"NetworkLayerHeldOut{dense}", x, column["held_out"]),
+            points(f"NetworkLayer{dense}", x, r),
             points("SelectionHalo", x[at], r[at]),
             points("Selection", x[at], r[at]),
             boxes(
@@ -127,6 +129,8 @@ def caption(data: pd.DataFrame) -> str:
     return f"median and quartiles of {plural(data.attrs['n_sites'], data.attrs['region'] + ' site')}"
 
 
+_MANY = 30
+"""From here on the dots of two neighbouring layers would touch."""
 _TOOLTIP = (
     "<div style='font:400 12px/16px var(--us-font);color:var(--us-ink);max-width:240px;overflow-wrap:anywhere'>"
     "<b>@key</b><br>median r @r, held-out @held_out</div>"

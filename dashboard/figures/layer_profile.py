@@ -1,4 +1,4 @@
-"""How well does the best unit of each layer match this site, and how far above chance?"""
+"""How well the best unit of each layer matches this site, and how far above chance that is."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ import xarray as xr
 
 from dashboard.figures import chance
 from dashboard.figures.keys import Key
-from dashboard.figures.marks import Axes, Drawing, Hit, area, boxes, labels, line, nothing, numbers, points
+from dashboard.figures.marks import Axes, Drawing, Hit, Mark, area, boxes, labels, line, nothing, numbers, points
 from dashboard.figures.scales import layer_ticks, r_limits, r_ticks
 from dashboard.figures.wording import elided, fixed
 from dashboard.theme import region_token
@@ -69,13 +69,15 @@ def describe(data: pd.DataFrame, *, layer: str | None = None, regions: Sequence[
     x = np.arange(n_layers, dtype=float)
     names = data["layer"].to_numpy()
     r, held_out = data["correlation"].to_numpy(), data["held_out"].to_numpy()
-    low, high = r_limits(r, held_out, data["quartile_high"], data["chance"])
     region = region_token(data.attrs["region"], regions)
     selected = np.flatnonzero(names == layer) if layer is not None else np.empty(0, dtype=int)
     edges, strip = _to_the_edges(x, data["chance"].to_numpy())
     _, held_out_strip = _to_the_edges(x, data["chance_held_out"].to_numpy())
     ticks, is_every_layer_named = layer_ticks(names, width - 70)
-    is_many = n_layers > 30
+    is_noted = not is_every_layer_named and selected.size > 0 and bool(np.isfinite(r[selected[0]]))
+    room = _NOTE_ROOM if is_noted else 1
+    low, high = r_limits(r * room, r, held_out, data["quartile_high"], data["chance"])
+    is_many = n_layers > _MANY
     return Drawing(
         [
             area("Chance", edges, 0, strip),
@@ -89,9 +91,7 @@ def describe(data: pd.DataFrame, *, layer: str | None = None, regions: Sequence[
             points("MatchDense" if is_many else "Match", x, r),
             points("SelectionHalo", x[selected], r[selected]),
             points("Selection", x[selected], r[selected]),
-            nothing("labels", "LayerNote")
-            if is_every_layer_named or not selected.size or not np.isfinite(r[selected[0]])
-            else labels("LayerNote", x[selected], r[selected], [elided(str(names[selected[0]]), 36)]),
+            _layer_note(names, r, selected) if is_noted else nothing("labels", "LayerNote"),
             boxes(
                 "Hit",
                 x - 0.5,
@@ -130,10 +130,20 @@ def keys(data: pd.DataFrame) -> list[Key]:
     return [named if key.shape == "bar" else key for key in KEYS]
 
 
+_MANY = 30
+"""From here on the dots of two neighbouring layers would touch."""
+_NOTE_ROOM = 1.14
+"""Room above the highest point for the name of the selected layer."""
 _TOOLTIP = (
     "<div style='font:400 12px/16px var(--us-font);color:var(--us-ink);max-width:240px;overflow-wrap:anywhere'>"
     "<b>@key</b><br><span style='color:var(--us-{region})'>r</span> @r, held-out @held_out</div>"
 )
+
+
+def _layer_note(names: np.ndarray, r: np.ndarray, selected: np.ndarray) -> Mark:
+    """Write the name of the selected layer at its ring, towards the middle of the frame."""
+    role = "LayerNote" if selected[0] < 0.6 * len(names) else "LayerNoteLeft"
+    return labels(role, selected, r[selected], [elided(str(names[selected[0]]), 36)])
 
 
 def _quartiles(values: np.ndarray) -> np.ndarray:

@@ -141,7 +141,7 @@ def labels(role: str, x: object, y: object, text: object) -> Mark:
 def image(
     role: str, values: np.ndarray, bounds: tuple[float, float, float, float], limits: tuple[float, float]
 ) -> Mark:
-    """Colour cells, (y upwards, x), by the ramp of the role; NaN is transparent. ``bounds``: left, bottom, right, top."""
+    """Colour cells, (y upwards, x), by the ramp of the role; NaN is transparent. Bounds: left, bottom, right, top."""
     return Mark("image", role, {"image": values, "bounds": np.asarray(bounds, dtype=float)}, limits=limits)
 
 
@@ -192,7 +192,6 @@ ROLES: Final[Mapping[str, Role]] = {
     "ChanceHeldOut": Role(fill="band2", is_behind=True),
     "ChanceEdge": Role(stroke="control", width=1.25, dash=(4, 3)),
     "ChanceNote": Role(fill="text2", align="right", offset=(-6, 0)),
-    "ChanceNoteAfter": Role(fill="text2", align="left", offset=(6, 0)),
     "SelectionHalo": Role(stroke="paper", width=5, size=17),
     "Selection": Role(stroke="ink", width=2, size=17),
     "SelectedRow": Role(fill="ink", alpha=(0.09, 0.13)),
@@ -200,9 +199,7 @@ ROLES: Final[Mapping[str, Role]] = {
     "Identity": Role(stroke="axis", width=1, dash=(2, 3)),
     "IdentityNote": Role(fill="text2", align="right", baseline="bottom", offset=(-2, -2)),
     "ChanceNoteTop": Role(fill="text2", align="left", baseline="top", offset=(6, 4)),
-    "ChanceNoteInside": Role(fill="text2", align="right", baseline="top", offset=(-6, 4)),
     "RowLabel": Role(fill="text2", font_px=11, align="right"),
-    "RowLabelDense": Role(fill="text2", font_px=10, align="right"),
     "RowLabelSelected": Role(fill="ink", font_px=11, is_bold=True, align="right"),
     # a region's sites
     "Match": Role(fill="region", size=7),
@@ -220,6 +217,7 @@ ROLES: Final[Mapping[str, Role]] = {
     # the scatter of responses
     "Image": Role(fill="ink", size=5, alpha=(0.26, 0.32)),
     "LayerNote": Role(fill="ink", align="left", baseline="bottom", offset=(10, -8)),
+    "LayerNoteLeft": Role(fill="ink", align="right", baseline="bottom", offset=(-10, -8)),
     "Slope": Role(stroke="ink", width=1.25, alpha=(0.8, 0.8)),
     "SlopeNote": Role(fill="ink", align="right", baseline="bottom", offset=(-4, -5)),
     "SlopeNoteBelow": Role(fill="ink", align="right", baseline="top", offset=(-4, 6)),
@@ -274,6 +272,8 @@ ROLES: Final[Mapping[str, Role]] = {
     "ControlHeldOutLine": Role(stroke="control", width=1.25, alpha=(0.75, 0.75)),
     "ControlHeldOut": Role(fill="paper", stroke="control", width=1.25, size=7),
     "ControlSite": Role(fill="control", size=5),
+    "NetworkLayerDense": Role(fill="network", size=5),
+    "NetworkLayerHeldOutDense": Role(fill="paper", stroke="network", width=1.25, size=5),
     "NetworkLayer": Role(fill="network", size=7),
     "NetworkLayerHeldOut": Role(fill="paper", stroke="network", width=1.25, size=7),
 }

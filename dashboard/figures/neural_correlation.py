@@ -1,4 +1,4 @@
-"""Which network, and which of its layers, has the single units most like the sites of a region?"""
+"""Which network, and which of its layers, has the single units most like the sites of a region."""
 
 from collections.abc import Collection, Mapping
 
@@ -13,9 +13,9 @@ from dashboard.figures.wording import elided, fixed, plural
 from dashboard.theme import CONTROL, network_token
 
 TITLE = "Networks"
-HELP = """**What it shows.** The neural correlation of each network with the region, and of each of its layers: the median
-over sites of the best unit's r. Filled: selected and scored on all images, the number of the paper. Open: selected on
-some images, scored on the others. Bars are 95% intervals over sites.
+HELP = """**What it shows.** The neural correlation of each network with the region, and of each of its
+layers: the median over sites of the best unit's r. Filled: selected and scored on all images, the number of the paper.
+Open: selected on some images, scored on the others. Bars are 95% intervals over sites.
 
 **How it is computed.** For every site the unit with the largest r is taken, in the whole network or in one layer; then
 the median over the sites of the region. The interval resamples sites; the selected pairs are held fixed.

@@ -9,7 +9,7 @@ import xarray as xr
 
 from dashboard.figures.keys import Key
 from dashboard.figures.marks import Axes, Drawing, Hit, Mark, labels, line, nothing, numbers, points
-from dashboard.figures.wording import fixed, signed, thousands, tick
+from dashboard.figures.wording import elided, fixed, signed, thousands, tick
 from dashboard.theme import region_token
 
 TITLE = "Response to every image"
@@ -126,7 +126,7 @@ def describe(
             (low, high),
             ticks,
             ticks,
-            f"{about['site']}, response (SD)",
+            f"{elided(about['site'], 32)}, response (SD)",
             f"{'Matched unit' if about['rank'] == 0 else 'Unit of rank ' + str(about['rank'])}, activation (SD)",
             region,
             network,

@@ -1,4 +1,4 @@
-"""Where in the image do the 100 best units of a site look?"""
+"""Where in the image the 100 best units of a site look."""
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,8 @@ from dashboard.figures.scales import degree_ticks
 from dashboard.figures.wording import degrees, fixed, plural
 
 TITLE = "Where they look"
-HELP = """**What it shows.** The position of each of the site's 100 best units over the image, in degrees of visual angle.
+HELP = """**What it shows.** The position of each of the site's 100 best units over the image, in degrees of visual
+angle.
 
 **How it is computed.** A unit at row y and column x of its feature map is drawn at the centre of that cell of the map,
 the map laid over the whole image. That is the position in the map, not a measured receptive field. Units of dense
@@ -25,9 +26,9 @@ KEYS = (Key("dot", "unit", "network"), Key("ring", "selected rank", "ink"))
 def data(matches: xr.Dataset, layers: xr.Dataset, recording: xr.Dataset, site: str) -> pd.DataFrame:
     """Return one row a rank that has a unit.
 
-    Columns: ``rank``, ``layer``, ``channel``, ``y``, ``x``, ``correlation``, ``azimuth`` and ``elevation`` of the centre
-    of the unit's cell, right and up positive, in degrees, or in image sizes where ``size_deg`` is not known; NaN in
-    layers of one position. ``attrs``: site, size (edge of the image), is_in_degrees, n_dense.
+    Columns: ``rank``, ``layer``, ``channel``, ``y``, ``x``, ``correlation``, ``azimuth`` and ``elevation`` of the
+    centre of the unit's cell, right and up positive, in degrees, or in image sizes where ``size_deg`` is not known;
+    NaN in layers of one position. ``attrs``: site, size (edge of the image), is_in_degrees, n_dense.
     """
     match = matches.sel(site=site)
     rows = np.flatnonzero((match["unit"] >= 0).values)

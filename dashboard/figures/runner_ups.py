@@ -15,8 +15,8 @@ from dashboard.figures.wording import elided, fixed, short, tick
 from dashboard.theme import region_token
 
 TITLE = "The 100 best units of every site"
-HELP = """**What it shows.** A row is a site, the best match on top; its 100 best units are counted in 100 equal bins of r, so
-each row sums to 100. The stepped line is the match. Open dots are the match's held-out r.
+HELP = """**What it shows.** A row is a site, the best match on top; its 100 best units are counted in 100 equal bins
+of r, so each row sums to 100. The stepped line is the match. Open dots are the match's held-out r.
 
 **How it is computed.** Pearson's r of every unit of the network over all images; the 100 largest are kept. A dark bin
 far left of the line: the match stands alone. A dark bin at the line: many units do as well, which is redundancy.
@@ -198,7 +198,7 @@ def _scale_labels(low: float, high: float, top: float, most: int) -> Mark:
 
 
 def _row_ticks(names: np.ndarray, row: np.ndarray, selected: np.ndarray, height: int) -> list[tuple[float, str]]:
-    step = max(int(np.ceil(len(names) * _ROW_PX / max(height - 50, 100))), 1)
+    step = max(int(np.ceil(len(names) * _ROW_PX / max(height - 50, 1))), 1)
     shown = [i for i in range(0, len(names), step) if not len(selected) or abs(i - selected[0]) >= step]
     return [(float(row[i]), elided(str(names[i]), 14)) for i in sorted({*shown, *(int(i) for i in selected)})]
 

@@ -8,7 +8,7 @@ from dashboard.figures.wording import elided, tick
 
 _PX_PER_LETTER = 6.2
 _LABEL_GAP_PX = 10
-_LONGEST_LABEL = 16
+_LONGEST_LABEL = 18
 
 
 def r_limits(*values: object, room: float = 0.04, least: float = 0.2, zero: float = 0.0) -> tuple[float, float]:

@@ -7,7 +7,7 @@ import xarray as xr
 from dashboard.figures.keys import Key
 from dashboard.figures.marks import Axes, Drawing, Hit, labels, line, points
 from dashboard.figures.scales import r_limits, r_ticks
-from dashboard.figures.wording import fixed, plural, signed
+from dashboard.figures.wording import elided, fixed, plural, signed
 from dashboard.theme import region_token
 
 TITLE = "Site by site"
@@ -95,8 +95,8 @@ def describe(
             (low, high),
             ticks,
             ticks,
-            f"r, {about['names'][0]}",
-            f"r, {about['names'][1]}",
+            f"r, {elided(about['names'][0], 34)}",
+            f"r, {elided(about['names'][1], 34)}",
             tokens[0] if tokens[0] != "control" else "text2",
             tokens[1] if tokens[1] != "control" else "text2",
             grid="xy",

@@ -9,7 +9,7 @@ import xarray as xr
 from dashboard.figures import chance
 from dashboard.figures.keys import Key
 from dashboard.figures.marks import Axes, Drawing, Mark, area, boxes, labels, line, nothing, points, segments
-from dashboard.figures.wording import fixed, short, thousands, tick
+from dashboard.figures.wording import elided, fixed, short, thousands, tick
 from dashboard.theme import region_token
 from engine.schema import R_EDGES
 
@@ -25,6 +25,10 @@ units falls in 95% of shuffles of the images: a pin inside it says nothing.
 
 *Not in Arend et al. 2018: it shows what figure 7 leaves out.*"""
 KEYS = (Key("bar", "units", "network"), Key("box", "within chance for the best of all", "band2"))
+_NOTE_SHARE, _PIN_SHARE = 0.24, 0.16
+"""Widths of the two notes, as shares of the frame."""
+_HIGH_R = 0.75
+"""From here on there is more room to the left of the pin than below r = 1."""
 _FLOOR = -0.12
 """Bottom of the frame in decades, a little below one unit."""
 
@@ -86,9 +90,8 @@ def describe(data: pd.DataFrame, *, network: str = "network1", regions: Sequence
     r, limit = about["correlation"], about["chance"]
     pin = 0.6 * top if np.isfinite(r) else np.nan
     note = f"{'match' if about['rank'] == 0 else 'rank ' + str(about['rank'])} {fixed(r)}"
-    is_left = r > low + 0.75 * (high - low)
+    is_left = r >= _HIGH_R
     pinned = (r, pin, note) if np.isfinite(r) else None
-    is_wide = limit + 0.3 * (high - low) > high
     return Drawing(
         [
             boxes("Chance", -limit, _FLOOR, limit, top),
@@ -99,14 +102,14 @@ def describe(data: pd.DataFrame, *, network: str = "network1", regions: Sequence
             points("PinHead", r, pin) if pinned else nothing("points", "PinHead"),
             labels("PinNoteLeft", r, pin, note) if pinned and is_left else nothing("labels", "PinNoteLeft"),
             labels("PinNoteRight", r, pin, note) if pinned and not is_left else nothing("labels", "PinNoteRight"),
-            _note("ChanceNoteInside" if is_wide else "ChanceNoteTop", limit, top),
+            _note(limit, top),
         ],
         Axes(
             (low, high),
             (_FLOOR, top),
             [(at, tick(at)) for at in np.arange(np.ceil(low / 0.2 - 1e-9), np.floor(high / 0.2 + 1e-9) + 1) * 0.2],
             [(float(at), short(10**at)) for at in range(0, int(top) + 1, 2 if top > 4 else 1)],
-            f"r with {about['site']}",
+            f"r with {elided(about['site'], 40)}",
             "Units per 0.01",
             left=54,
             bottom=46,
@@ -123,15 +126,20 @@ def caption(data: pd.DataFrame) -> str:
     return f"{thousands(about['n_units'])} units{where}, {left_out}"
 
 
-def _note(role: str, limit: float, top: float) -> Mark:
+def _note(limit: float, top: float) -> Mark:
     if not np.isfinite(limit):
-        return nothing("labels", role)
-    return labels(role, limit, top, f"chance: best of all\nunits, 95% ({fixed(limit)})")
+        return nothing("labels", "ChanceNoteTop")
+    return labels("ChanceNoteTop", limit, top, f"chance: best of all\nunits, 95% ({fixed(limit)})")
 
 
 def _limits(data: pd.DataFrame) -> tuple[float, float]:
+    """Return limits that hold every unit, the zone and the pin, and both notes to the right of what they name."""
     filled = data.loc[data["count"] > 0]
-    known = [value for value in (data.attrs["correlation"], data.attrs["chance"]) if np.isfinite(value)]
-    low = min([-0.2, *filled["r_low"].head(1), *(-value for value in known[1:])])
-    high = max([0.2, *filled["r_high"].tail(1), *known])
-    return float(np.floor((low - 0.03) / 0.1) * 0.1), float(np.ceil((high + 0.05) / 0.1) * 0.1)
+    r, chance_r = data.attrs["correlation"], data.attrs["chance"]
+    known = [value for value in (r, chance_r) if np.isfinite(value)]
+    low = min([-0.2, *filled["r_low"].head(1), *(-value for value in known if value == chance_r)])
+    low = float(np.floor((low - 0.03) / 0.1) * 0.1)
+    noted = [(chance_r, _NOTE_SHARE), *([(r, _PIN_SHARE)] if r < _HIGH_R else [])]
+    ends = [(at - share * low) / (1 - share) for at, share in noted if np.isfinite(at)]
+    high = max([0.2, *filled["r_high"].tail(1), *(value + 0.03 for value in known), *ends])
+    return low, float(np.ceil(high / 0.05 - 1e-9) * 0.05)

@@ -13,8 +13,8 @@ from dashboard.figures.wording import elided, fixed, plural
 from dashboard.theme import CONTROL, network_token, region_token
 
 TITLE = "V4 against IT"
-HELP = """**What it shows.** The neural correlation of each network with the two regions: the median over sites of the best
-unit's r. Filled: selected and scored on all images. Open: held out. Bars are 95% intervals over sites.
+HELP = """**What it shows.** The neural correlation of each network with the two regions: the median over sites of the
+best unit's r. Filled: selected and scored on all images. Open: held out. Bars are 95% intervals over sites.
 
 **How it is computed.** As in the list of networks, for each region by itself. The regions have different sites, so
 nothing is paired.

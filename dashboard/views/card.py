@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-import pandas as pd
 import panel as pn
 from bokeh.models import HoverTool
 
@@ -106,20 +105,18 @@ class Card:
         line = Markup(keys_html(shown, look.colours)) if shown else None
         return head(self.name, self.module.TITLE, caption, help_text=self.module.HELP, keys=line, extra=extra)
 
-    def table(self) -> pd.DataFrame:
-        """Return the data of the figure as its CSV holds them."""
-        return self.data if isinstance(self.data, pd.DataFrame) else self.module.table(self.data)
-
     def _draw(self, drawing: Drawing, mode: Mode) -> None:
         if self.shown is not None and _same_marks(self.shown.drawing, drawing):
             self.shown.swap(drawing)
-            for hover in self.shown.figure.select(HoverTool):
-                if drawing.hit is not None and hover.tooltips != drawing.hit.tooltip:
+            for hover in self.shown.figure.toolbar.tools:
+                if isinstance(hover, HoverTool) and drawing.hit and hover.tooltips != drawing.hit.tooltip:
                     hover.tooltips = drawing.hit.tooltip
             return
         width = None if self._is_stretched else self.width
         self.shown = Shown(drawing, mode, width=width, height=self.height)
-        self.shown.figure.output_backend = "canvas"  # HoloViews asks for WebGL, which is slower for a few thousand marks
+        self.shown.figure.output_backend = (
+            "canvas"  # HoloViews asks for WebGL, which is slower for a few thousand marks
+        )
         if self._is_stretched:
             self.shown.figure.sizing_mode = "stretch_both"
         if self._on_tap is not None:

@@ -62,7 +62,9 @@ def _faces() -> str:
     if package is None or package.origin is None:
         return ""
     dist = Path(package.origin).parent / "dist"
-    return "".join(_face(weight, file) for weight in (400, 700) for file in dist.glob(f"roboto-latin-{weight}-normal-*.woff2"))
+    return "".join(
+        _face(weight, file) for weight in (400, 700) for file in dist.glob(f"roboto-latin-{weight}-normal-*.woff2")
+    )
 
 
 def _face(weight: int, file: Path) -> str:

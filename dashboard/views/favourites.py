@@ -60,7 +60,12 @@ def selected(data: pd.DataFrame, chosen: Chosen) -> Markup:
     category = _known_of(chosen)
     return joined(
         [
-            tag("img", src=address(chosen.run, chosen.shown_stimulus), alt=f"Image {chosen.shown_stimulus}", decoding="sync"),
+            tag(
+                "img",
+                src=address(chosen.run, chosen.shown_stimulus),
+                alt=f"Image {chosen.shown_stimulus}",
+                decoding="sync",
+            ),
             tag(
                 "table",
                 _fact("region", chosen.site, row["site_sd"], row["site_rank"]),

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from dashboard.figures.wording import plural, thousands
-from dashboard.results import Chosen, Problem, Results
+import numpy as np
+
+from dashboard.figures.wording import fixed, plural, thousands
+from dashboard.results import Chosen, OpenRun, Problem, Results
 from dashboard.state import PAGES, Selection
 from dashboard.theme import network_token, region_token
 from dashboard.views.markup import Markup, icon, joined, tag
@@ -46,7 +48,14 @@ def network_of(chosen: Chosen, results: Results) -> str:
 def bar(selection: Selection, results: Results, chosen: Chosen | None) -> Markup:
     """Return the app bar: name, tabs, then recording with region, network, and light or dark."""
     tabs = [
-        tag("button", title, class_="tab", data_do="select", data_page=page, aria_current=_is(selection.page == page, "page"))
+        tag(
+            "button",
+            title,
+            class_="tab",
+            data_do="select",
+            data_page=page,
+            aria_current=_is(selection.page == page, "page"),
+        )
         for page, title in PAGES.items()
     ]
     choices = [] if chosen is None else [*_recording_choice(results, chosen), *_network_choice(results, chosen)]
@@ -56,6 +65,7 @@ def bar(selection: Selection, results: Results, chosen: Chosen | None) -> Markup
         tag("span", "unitscope", class_="name"),
         tag("nav", tabs, aria_label="Pages"),
         tag("span", class_="room"),
+        _problems(results) if chosen is not None else None,
         _simulated(chosen),
         choices,
         tag("button", icon(selection.theme), class_="round", data_do="theme", aria_label=f"Show in {to} colours"),
@@ -71,7 +81,8 @@ def footer(chosen: Chosen) -> Markup:
     weights = "random weights" if run.is_control else "trained weights"
     told = [
         run.recording + (" (SIMULATED)" if run.is_simulated else ""),
-        f"{plural(n_sites, 'site')} × {plural(len(run.stimuli), 'image')}" + (f", mean of {repeats} repeats" if repeats else ""),
+        f"{plural(n_sites, 'site')} × {plural(len(run.stimuli), 'image')}"
+        + (f", mean of {repeats} repeats" if repeats else ""),
         f"{run.network_title}, {weights}" if "random" not in run.network_title else run.network_title,
         f"{plural(len(run.layers), 'layer')}, {thousands(run.n_units)} units",
         f"{plural(run.n_folds, 'fold')}, seed {run.manifest.get('seed', 'n/a')}",
@@ -118,12 +129,12 @@ def notice(text: str) -> Markup:
     return tag("div", text, class_="notice") if text else Markup("")
 
 
-def empty_store(root: str, problems: Sequence[Problem]) -> Markup:
+def empty_store(where: str, problems: Sequence[Problem]) -> Markup:
     """Say that there is nothing to show, what would make it, and which runs cannot be shown."""
     told = tag(
         "section",
         tag("h2", "No run yet in this store"),
-        tag("p", f"{root} holds no complete run: a network matched against a recording."),
+        tag("p", f"{where} holds no complete run: a network matched against a recording."),
         tag("p", "The built-in world needs no data. It is rendered and matched against two networks in a few minutes:"),
         command("unitscope demo"),
         tag("p", "Real recordings of macaque V4, and your own network:"),
@@ -156,6 +167,19 @@ def stat(label: str, text: str, note: object = "", *, kind: str = "") -> Markup:
     """Return one number of the header line: what it is, the number, and its interval, folds or method in small grey."""
     classes = f"n {kind}" + (" unknown" if text.startswith(("n/a", "not available")) else "")
     return tag("dl", tag("dt", label), tag("dd", tag("span", text, class_=classes), note), class_="stat")
+
+
+def ceiling_note(run: OpenRun, ceiling: float) -> Markup:
+    """Return the noise ceiling with its method, or why there is none."""
+    if np.isfinite(ceiling):
+        return stat("noise ceiling", fixed(ceiling), run.ceiling_method)
+    return stat("noise ceiling", "not available", run.ceiling_method.removeprefix("not available").lstrip(": "))
+
+
+def titles(runs: Sequence[OpenRun]) -> dict[str, OpenRun]:
+    """Return runs by a title of their own: the network's, or its name where two share a title."""
+    told = [run.network_title for run in runs]
+    return {title if told.count(title) == 1 else run.network: run for title, run in zip(told, runs, strict=True)}
 
 
 def _recording_choice(results: Results, chosen: Chosen) -> list[Markup]:
@@ -227,6 +251,26 @@ def _simulated(chosen: Chosen | None) -> Markup | None:
     if chosen is None or not chosen.run.is_simulated:
         return None
     return tag("span", "SIMULATED", class_="chip simulated", title="The sites of this recording were simulated.")
+
+
+def _problems(results: Results) -> list[Markup] | None:
+    problems = results.problems()
+    if not problems:
+        return None
+    count = plural(len(problems), "run")
+    button = tag(
+        "button",
+        f"{count} cannot be shown",
+        class_="chip",
+        data_do="open",
+        data_menu_name="problems",
+        aria_haspopup="true",
+    )
+    told = [
+        tag("div", tag("h3", problem.name), tag("p", problem.reason), command(problem.command))
+        for problem in problems[:20]
+    ]
+    return [button, tag("div", told, class_="help problems", popover="auto", data_menu="problems")]
 
 
 def _dot(token: str) -> Markup:

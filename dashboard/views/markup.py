@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any
 
-
 VOID = frozenset({"img", "br", "input"})
 
 

@@ -4,6 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+import pandas as pd
+
 from dashboard.results import Chosen, Results
 from dashboard.views.card import Card, Look
 from dashboard.views.frame import footer, style_of
@@ -17,10 +19,21 @@ class Page(ABC):
     name: ClassVar[str]
     layout: ClassVar[Markup]
 
-    def __init__(self, results: Results, choose: Callable[..., None], act: Callable[[Action], None]) -> None:
-        self.results, self.choose, self._act = results, choose, act
+    def __init__(
+        self, results: Results, choose: Callable[..., None], act: Callable[[Action], None], variant: str = ""
+    ) -> None:
+        self.results, self.choose, self._act, self.variant = results, choose, act, variant
         self.cards = {card.name: card for card in self.make_cards()}
         self.screen: Screen | None = None
+
+    @classmethod
+    def variant_for(cls, chosen: Chosen, results: Results) -> str:
+        """Return which form of the page fits the choice; each form is built once."""
+        return ""
+
+    def skeleton(self) -> Markup:
+        """Return the HTML that holds areas and slots."""
+        return self.layout
 
     @abstractmethod
     def make_cards(self) -> list[Card]:
@@ -30,6 +43,10 @@ class Page(ABC):
     def areas(self, chosen: Chosen, look: Look) -> Mapping[str, object]:
         """Return the HTML of the areas beside heads and footer, once the cards show what is chosen."""
 
+    def table(self, name: str, chosen: Chosen) -> pd.DataFrame | None:
+        """Return what the CSV of a panel holds; None for a panel without data."""
+        return self.cards[name].data if name in self.cards else None
+
     def refresh(self, chosen: Chosen, look: Look) -> None:
         """Bring every figure and area to what is chosen; call it under ``pn.io.hold()``."""
         for card in self.cards.values():
@@ -37,12 +54,15 @@ class Page(ABC):
         written: dict[str, Any] = {f"{name}-head": card.head(look) for name, card in self.cards.items()}
         written |= {"footer": footer(chosen), **self.areas(chosen, look)}
         style = style_of(look.colours)
-        areas = {name: str(tag("div", html, style=style, class_="fill" if name.endswith("-fill") else None)) for name, html in written.items()}
+        areas = {
+            name: str(tag("div", html, style=style, class_="fill" if name.endswith("-fill") else None))
+            for name, html in written.items()
+        }
         if self.screen is None:
             panes = [card.pane() for card in self.cards.values()]
             self.screen = Screen(
                 self._act,
-                layout=str(self.layout),
+                layout=str(self.skeleton()),
                 slots=list(self.cards),
                 figures=panes,
                 areas=areas,

@@ -2,6 +2,7 @@
 
 import base64
 import logging
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,16 +19,19 @@ from dashboard.views.card import Look
 from dashboard.views.controls import Controls
 from dashboard.views.document import TEMPLATE, variables
 from dashboard.views.markup import tag
+from dashboard.views.overview import OverviewPage
 from dashboard.views.page import Page
+from dashboard.views.runner_ups import RunnerUpsPage
 from dashboard.views.screen import Browser, Screen
 from dashboard.views.site import SitePage
-from engine.errors import EngineError
+from engine.errors import StoreError
 
 log = logging.getLogger(__name__)
 
-PAGE_CLASSES: tuple[type[Page], ...] = (SitePage,)
+PAGE_CLASSES: tuple[type[Page], ...] = (OverviewPage, SitePage, RunnerUpsPage)
 WINDOWS = ((1800, 12), (1400, 10), (0, 8))
 """Least width in px of a window, and how many favourite images it has room for in two rows."""
+
 
 class Session:
     """The dashboard of one browser window.
@@ -46,7 +50,7 @@ class Session:
         self.selection.take(query or {})
         self.controls = Controls(self.selection, results)
         self.look = Look({})
-        self.pages: dict[str, Page] = {}
+        self.pages: dict[tuple[str, str], Page] = {}
         self.browser = Browser(self.act, theme=self.selection.theme)
         self.bar = Screen(self.act, layout=str(frame.LAYOUT), areas={}, sizing_mode="stretch_width")
         self.shown = pn.Column(sizing_mode="stretch_width", margin=0)
@@ -66,26 +70,38 @@ class Session:
         return document
 
     def act(self, action: Mapping[str, Any]) -> None:
-        """Do what the browser reports."""
-        match action.get("do"):
-            case "window":
-                self._fit(action.get("width"))
-            case "export":
-                self._export(str(action.get("figure")), str(action.get("kind")))
-            case _:
-                self.controls.act(action)
+        """Do what the browser reports; an error is told in a sentence and written to the log."""
+        try:
+            match action.get("do"):
+                case "window":
+                    self._fit(action.get("width"))
+                case "export":
+                    self._export(str(action.get("figure")), str(action.get("kind")))
+                case _:
+                    self.controls.act(action)
+        except Exception:  # the text of an exception would end in the browser's console, paths included
+            name = secrets.token_hex(3)
+            log.exception("error %s while doing %r", name, action.get("do"))
+            told = f"That did not work (error {name}; the server's log says more). The page shows the last state."
+            self.bar.areas = {**self.bar.areas, "notice": str(frame.notice(told))}
 
     def refresh(self) -> None:
         """Bring bar, page and address to the selection."""
         with pn.io.hold():
-            chosen, told = self._chosen()
-            self._show_bar(chosen, told)
+            chosen = self.results.choose(self.selection)
+            self._show_bar(chosen)
             if chosen is None:
                 self._show_empty()
                 return
             self.look = Look(frame.colours(chosen, self.results), self.selection.theme, self._columns)
-            page = self._page(self.selection.page)
-            page.refresh(chosen, self.look)
+            page = self._page(self.selection.page, chosen)
+            try:
+                page.refresh(chosen, self.look)
+            except StoreError as error:
+                log.warning("run %s cannot be read: %s", chosen.run.digest, error)
+                self.results.give_up(chosen.run.digest, error)
+                self.refresh()
+                return
             self._show(page.screen)
             self._say_where(chosen)
 
@@ -95,24 +111,17 @@ class Session:
             self._set_document_theme()
         self.refresh()
 
-    def _chosen(self) -> tuple[Chosen | None, str]:
-        try:
-            chosen = self.results.choose(self.selection)
-        except EngineError as error:
-            log.warning("the store cannot be read: %s", error)
-            return None, str(error)
-        return chosen, chosen.notice if chosen is not None else ""
+    def _page(self, name: str, chosen: Chosen) -> Page:
+        kind = next(page for page in PAGE_CLASSES if page.name == name)
+        form = name, kind.variant_for(chosen, self.results)
+        if form not in self.pages:
+            self.pages[form] = kind(self.results, self.controls.select, self.act, form[1])
+        return self.pages[form]
 
-    def _page(self, name: str) -> Page:
-        if name not in self.pages:
-            kinds = {page.name: page for page in PAGE_CLASSES}
-            self.pages[name] = kinds.get(name, SitePage)(self.results, self.controls.select, self.act)
-        return self.pages[name]
-
-    def _show_bar(self, chosen: Chosen | None, told: str) -> None:
+    def _show_bar(self, chosen: Chosen | None) -> None:
         areas = {
             "bar": frame.bar(self.selection, self.results, chosen),
-            "notice": frame.notice(told),
+            "notice": frame.notice(chosen.notice if chosen is not None else ""),
             "keys": frame.key_list(),
         }
         self.bar.areas = {name: str(html) for name, html in areas.items()}
@@ -124,7 +133,7 @@ class Session:
             other.visible = other is screen
 
     def _show_empty(self) -> None:
-        html = frame.empty_store(str(self.results.root), self.results.problems())
+        html = frame.empty_store(self.results.told(str(self.results.root)), self.results.problems())
         page = tag("main", tag("div", html, class_="content"), class_="page")
         self.shown.objects = [Screen(self.act, layout=str(page), areas={}, sizing_mode="stretch_width")]
 
@@ -158,14 +167,15 @@ class Session:
             self._document.theme = Theme(json=bokeh_theme(self.selection.theme))
 
     def _export(self, name: str, kind: str) -> None:
-        chosen, page = self.results.choose(self.selection), self.pages.get(self.selection.page)
-        if chosen is None or page is None or kind not in exporting.KINDS:
+        chosen = self.results.choose(self.selection)
+        if chosen is None or kind not in exporting.KINDS:
             return
-        card = page.cards.get("responses" if name in ("favourites", "stimulus") else name)
-        if card is None or card.shown is None:
+        page = self._page(self.selection.page, chosen)
+        card, table = page.cards.get(name), page.table(name, chosen)
+        if kind == "csv" and table is not None:
+            content = exporting.as_csv(table)
+        elif card is None or card.shown is None:
             return
-        if kind == "csv":
-            content = exporting.as_csv(card.table())
         else:
             run = chosen.run
             told = f"{run.recording}{' (SIMULATED)' if run.is_simulated else ''} · {run.network_title} · run {run.digest[:8]} · unitscope"

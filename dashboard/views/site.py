@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 
+import pandas as pd
+
 from dashboard.figures import layer_profile, responses, site_rail, unit_distribution
 from dashboard.figures.keys import keys_html
 from dashboard.figures.wording import fixed, plural, short
 from dashboard.results import Chosen
 from dashboard.views import favourites
 from dashboard.views.card import Card, Look, head
-from dashboard.views.frame import stat
+from dashboard.views.frame import ceiling_note, stat
 from dashboard.views.markup import Markup, joined, tag
 from dashboard.views.page import Page, area, panel
 
@@ -132,6 +134,10 @@ class SitePage(Page):
             "stimulus": favourites.selected(data, chosen),
         }
 
+    def table(self, name: str, chosen: Chosen) -> pd.DataFrame | None:
+        """Return the data of a figure; the favourites are part of those of the scatter."""
+        return super().table("responses" if name == "favourites" else name, chosen)
+
 
 def rail_head(card: Card, look: Look) -> Markup:
     """Return region, number of sites and keys above the rail."""
@@ -152,7 +158,7 @@ def header(chosen: Chosen) -> Markup:
     stats = [
         stat("r, selected and scored on all images", fixed(r), "" if rank == 0 else which, kind="strong"),
         stat("held-out r", fixed(held_out), _folds(chosen), kind="strong"),
-        ceiling_stat(chosen, float(sites.loc[chosen.site, "noise_ceiling"])),
+        ceiling_note(run, float(sites.loc[chosen.site, "noise_ceiling"])),
         stat("chance, 95%", fixed(best), f"best of {short(run.n_units)}"),
         tag("dl", layer_note(chosen), class_="stat") if chosen.layer else None,
         doubt(r, held_out, best, best_held_out),
@@ -196,14 +202,6 @@ def unit_stat(chosen: Chosen, which: str) -> Markup:
         where += f" · position ({int(match['y'])}, {int(match['x'])}) of {height}×{width}"
     told = [where, " · sparse" if match["status"].item() == "sparse" else "", " · tied" if bool(match["tied"]) else ""]
     return stat("matched unit" if chosen.rank == 0 else which, layer, "".join(told), kind="name")
-
-
-def ceiling_stat(chosen: Chosen, ceiling: float) -> Markup:
-    """Return the noise ceiling with its method, or why there is none."""
-    value = fixed(ceiling)
-    if value == "n/a":
-        return stat("noise ceiling", "not available", f": {chosen.run.ceiling_method.removeprefix('not available: ')}")
-    return stat("noise ceiling", value, chosen.run.ceiling_method)
 
 
 def doubt(r: float, held_out: float, best: float, best_held_out: float) -> Markup | None:

@@ -7,7 +7,6 @@ import pandas as pd
 
 from dashboard.figures.wording import fixed, plural, tick
 from dashboard.results import Chosen
-from dashboard.views.card import Look
 from dashboard.views.markup import Markup, joined, tag
 
 HELP = """**What it shows.** The units with the highest r with this site, best first. Rank 0 is the match, all others are its
@@ -43,11 +42,13 @@ def ranking(chosen: Chosen) -> pd.DataFrame:
     return table[np.isfinite(table["correlation"])]
 
 
-def rows(table: pd.DataFrame, chosen: Chosen, look: Look) -> Markup:
+def rows(table: pd.DataFrame, chosen: Chosen) -> Markup:
     """Return the table; the row of the chosen rank is marked."""
     folds = [name for name in table.columns if name.startswith("held_out_fold_")]
     low, high = _bar_limits(table, folds)
-    scale = tag("span", tag("span", tick(low)), tag("span", tick(high)), style="display:flex;justify-content:space-between")
+    scale = tag(
+        "span", tag("span", tick(low)), tag("span", tick(high)), style="display:flex;justify-content:space-between"
+    )
     heads = [
         _head("rank", "t"),
         _head("layer", "t"),
@@ -85,13 +86,22 @@ def alike(table: pd.DataFrame, chosen: Chosen) -> Markup:
         ("Distinct feature maps", len(maps)),
         ("Of the same map as the match", same - 1),
         ("Tied with a neighbour", int(table["tied"].sum())),
-        ("Median held-out r of the ranks", fixed(float(np.nanmedian(table["held_out"])) if table["held_out"].notna().any() else np.nan)),
+        (
+            "Median held-out r of the ranks",
+            fixed(float(np.nanmedian(table["held_out"])) if table["held_out"].notna().any() else np.nan),
+        ),
     ]
     return joined(
         [
             tag("p", f"Layers of the {len(table)}", class_="quiet"),
-            tag("div", [_part(name, int(counts[name]), i, len(layers)) for i, name in enumerate(layers)], class_="bars"),
-            tag("div", [tag("span", f"{name} {counts[name]}", class_="cut") for name in layers if name in shown], class_="bar-names"),
+            tag(
+                "div", [_part(name, int(counts[name]), i, len(layers)) for i, name in enumerate(layers)], class_="bars"
+            ),
+            tag(
+                "div",
+                [tag("span", f"{name} {counts[name]}", class_="cut") for name in layers if name in shown],
+                class_="bar-names",
+            ),
             tag("table", [_fact(*fact) for fact in facts], class_="facts"),
         ]
     )
@@ -106,7 +116,13 @@ def near_units(table: pd.DataFrame) -> int:
 def more(table: pd.DataFrame) -> Markup:
     """Return the line below the table: how to step."""
     return tag(
-        "div", f"{plural(len(table), 'unit')}; scroll, or ", tag("kbd", "←"), " ", tag("kbd", "→"), " to step", class_="note"
+        "div",
+        f"{plural(len(table), 'unit')}; scroll, or ",
+        tag("kbd", "←"),
+        " ",
+        tag("kbd", "→"),
+        " to step",
+        class_="note",
     )
 
 

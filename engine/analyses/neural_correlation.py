@@ -35,7 +35,9 @@ def compute(run: Run, *, seed: int = 0) -> xr.Dataset:
     chance = np.concatenate([null["network_correlation"].values[None], null["correlation"].values])
     regions = sorted(set(region_of_site.tolist()))
     rng = np.random.default_rng(seed)
-    rows = [_of_region(values, chance, region_of_site == region, null[REGION].values == region, rng) for region in regions]
+    rows = [
+        _of_region(values, chance, region_of_site == region, null[REGION].values == region, rng) for region in regions
+    ]
     dataset = xr.Dataset({name: ((REGION, LAYER), np.stack([row[name] for row in rows])) for name in rows[0]})
     n_sites = [int((region_of_site == region).sum()) for region in regions]
     return dataset.assign({"n_sites": (REGION, n_sites)}).assign_coords({REGION: regions, LAYER: layers})

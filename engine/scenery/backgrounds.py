@@ -1,4 +1,4 @@
-"""What does a natural-looking background look like that knows nothing of the object before it?
+"""What lies behind the objects? Natural-looking places that know nothing of them.
 
 Landscapes, seas, woods, close-ups of leaves or stones, and streets, put together from a handful of periodic textures
 (1/f noise, relief in raking light, dead leaves) that a palette draws once from its seed.
@@ -37,9 +37,9 @@ def palette(seed: int) -> Palette:
     return Palette(smooth, rough, tuple(_pyramid(_standard(texture)) for texture in [*relief, *leaves]))
 
 
-def fractal(rng: np.random.Generator, slope: float, side: int = _SIDE, stretch: float = 1.0) -> Array:
-    """Return periodic noise (side, side) with amplitude 1 / frequency^slope, unit SD; ``stretch`` lengthens it along x."""
-    fy, fx = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None, :] * stretch
+def fractal(rng: np.random.Generator, slope: float, side: int = _SIDE) -> Array:
+    """Return periodic noise (side, side) of unit SD, its amplitude falling as 1 / frequency^slope."""
+    fy, fx = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None, :]
     frequency = np.hypot(fy, fx)
     frequency[0, 0] = np.inf
     spectrum = frequency**-slope * np.exp(2j * np.pi * rng.random(frequency.shape))
@@ -48,7 +48,14 @@ def fractal(rng: np.random.Generator, slope: float, side: int = _SIDE, stretch: 
 
 def background(textures: Palette, rng: np.random.Generator, size: int) -> Array:
     """Return one background (size, size), luminance in 0..1, drawn at random among five kinds of place."""
-    kinds: tuple[Callable[[Palette, np.random.Generator, int], Array], ...] = (_land, _land, _sea, _wood, _close_up, _street)
+    kinds: tuple[Callable[[Palette, np.random.Generator, int], Array], ...] = (
+        _land,
+        _land,
+        _sea,
+        _wood,
+        _close_up,
+        _street,
+    )
     picture = kinds[rng.integers(len(kinds))](textures, rng, size)
     blur = rng.choice([0.0, 0.6, 1.2])
     if blur:
@@ -62,7 +69,7 @@ def _standard(texture: Array) -> Array:
 
 
 def _relief(height: Array, rng: np.random.Generator) -> Array:
-    """A rough surface in raking light."""
+    """Light a rough surface from the side."""
     dy, dx = (np.roll(height, -1, axis) - np.roll(height, 1, axis) for axis in (0, 1))
     angle, bump = rng.uniform(0, 2 * np.pi), 2.0 / np.hypot(dy, dx).mean() * 0.5
     normal_z = 1 / np.sqrt(1 + bump**2 * (dx**2 + dy**2))
@@ -94,7 +101,10 @@ def _dead_leaves(rng: np.random.Generator, kind: str) -> Array:
             shade = 1.4 * np.sqrt(np.clip(1 - along**2 - across**2, 0, 1)) - 0.8 * x - 0.9 * y
         else:
             shade = rng.normal(0, 0.6) * np.sign(across) + 0.5 * along - 0.5 * (np.abs(across) < 0.06)
-        rows, columns = (rng.integers(_SIDE) + np.arange(-half, half + 1)) % _SIDE, (rng.integers(_SIDE) + np.arange(-half, half + 1)) % _SIDE
+        rows, columns = (
+            (rng.integers(_SIDE) + np.arange(-half, half + 1)) % _SIDE,
+            (rng.integers(_SIDE) + np.arange(-half, half + 1)) % _SIDE,
+        )
         patch = texture[np.ix_(rows, columns)]
         texture[np.ix_(rows, columns)] = np.where(inside, nearness * (1.2 + tone + 0.5 * shade), patch)
     return ndimage.gaussian_filter(texture, 0.7, mode="wrap") + 0.15 * fractal(rng, 1.0)
@@ -133,10 +143,12 @@ def _sample_at(levels: tuple[Array, ...], y: Array, x: Array, step: Array) -> Ar
 
 
 def _crop(texture: Array, rng: np.random.Generator, size: int, zoom: float) -> Array:
-    """A random window of a texture, enlarged by ``zoom``, perhaps mirrored."""
+    """Cut a random window from a texture, enlarged by ``zoom``, perhaps mirrored."""
     y, x = rng.uniform(0, _SIDE, 2)
     at = np.arange(size) / zoom * (1 if rng.random() < 0.5 else -1)
-    return _sample(texture, (y + np.arange(size) / zoom)[:, None] + 0 * at[None, :], (x + at)[None, :] + np.zeros((size, 1)))
+    return _sample(
+        texture, (y + np.arange(size) / zoom)[:, None] + 0 * at[None, :], (x + at)[None, :] + np.zeros((size, 1))
+    )
 
 
 def _grid(size: int) -> tuple[Array, Array]:
@@ -150,7 +162,7 @@ def _sky(textures: Palette, rng: np.random.Generator, size: int, horizon: float)
     y, x = _grid(size)
     height = np.maximum(horizon - y, 0.01)
     distance = 0.35 / (height + 0.18)
-    cloud = textures[0] if isinstance(textures, tuple) else textures.smooth[rng.integers(3)]
+    cloud = textures.smooth[rng.integers(3)]
     fine = textures.rough[rng.integers(3)]
     v, u = distance * 210 + rng.uniform(0, _SIDE), (x - 0.5) * distance * 260 + rng.uniform(0, _SIDE)
     v = np.broadcast_to(v, u.shape)
@@ -162,12 +174,15 @@ def _sky(textures: Palette, rng: np.random.Generator, size: int, horizon: float)
 
 
 def _ground(textures: Palette, rng: np.random.Generator, size: int, horizon: float) -> Array:
-    """A plain that recedes to the horizon, patches of soil on it, paler with distance."""
+    """Return a plain that recedes to the horizon, patches of soil on it, paler with distance."""
     y, x = _grid(size)
     depth = 0.25 / np.maximum(y - horizon, 0.25 / 60)
     levels = textures.grounds[rng.integers(len(textures.grounds))]
     scale = rng.uniform(90, 220)
-    v, u = np.broadcast_to(depth * scale * 1.5, (size, size)) + rng.uniform(0, _SIDE), (x - 0.5) * depth * scale + rng.uniform(0, _SIDE)
+    v, u = (
+        np.broadcast_to(depth * scale * 1.5, (size, size)) + rng.uniform(0, _SIDE),
+        (x - 0.5) * depth * scale + rng.uniform(0, _SIDE),
+    )
     cover = _sample_at(levels, v, u, np.sqrt(depth**2 * 3) * scale / size * 1.2)
     soil = _sample_at(_pyramid(textures.smooth[rng.integers(3)]), v / 3, u / 3, depth * scale / size / 2)
     haze = np.clip(depth / 25, 0, 1)
@@ -189,7 +204,11 @@ def _land(textures: Palette, rng: np.random.Generator, size: int) -> Array:
     n = rng.integers(1, 5)
     for i in range(n):
         near = (i + 1) / n
-        top = horizon - rng.uniform(0.02, 0.28) * (1 - 0.6 * near) + 0.25 * (1.1 - 0.7 * near) * _ridge(rng, size, rng.uniform(1.1, 1.6))
+        top = (
+            horizon
+            - rng.uniform(0.02, 0.28) * (1 - 0.6 * near)
+            + 0.25 * (1.1 - 0.7 * near) * _ridge(rng, size, rng.uniform(1.1, 1.6))
+        )
         cover = _crop(textures.grounds[rng.integers(5)][1], rng, size, rng.uniform(0.4, 0.7))
         tone = 0.62 - 0.34 * near + (0.02 + 0.06 * near) * cover
         alpha = np.clip((y - top[None, :]) * size, 0, 1) * (y < horizon)
@@ -224,7 +243,10 @@ def _sea(textures: Palette, rng: np.random.Generator, size: int) -> Array:
     depth = 0.2 / np.maximum(y - horizon, 0.2 / 50)
     wave = _pyramid(textures.smooth[rng.integers(3)] + 0.6 * textures.rough[rng.integers(3)])
     scale = rng.uniform(70, 160)
-    v, u = np.broadcast_to(3.5 * depth * scale, (size, size)) + rng.uniform(0, _SIDE), (x - 0.5) * depth * scale + rng.uniform(0, _SIDE)
+    v, u = (
+        np.broadcast_to(3.5 * depth * scale, (size, size)) + rng.uniform(0, _SIDE),
+        (x - 0.5) * depth * scale + rng.uniform(0, _SIDE),
+    )
     height = _sample_at(wave, v, u, 2.5 * depth * scale / size)
     ahead = _sample_at(wave, v + 4 * depth, u, 2.5 * depth * scale / size)
     glitter = np.clip((height - ahead) * 1.2, 0, 1) * np.exp(-(((x - rng.uniform(0, 1)) / 0.25) ** 2))
@@ -245,7 +267,9 @@ def _wood(textures: Palette, rng: np.random.Generator, size: int) -> Array:
         half, at, lean = 0.055 * near + 0.004, rng.uniform(-0.05, 1.05), rng.normal(0, 0.06)
         across = (x - at - lean * (y - 0.5) - 0.012 * near * np.sin(9 * y + 6 * at)) / half
         trunk = (np.abs(across) < 1) & (y < horizon + 0.45 * near)
-        tone = (0.5 - 0.38 * near) * (0.75 + 0.5 * np.sqrt(np.clip(1 - across**2, 0, 1)) - 0.3 * across) + 0.05 * near * bark
+        tone = (0.5 - 0.38 * near) * (
+            0.75 + 0.5 * np.sqrt(np.clip(1 - across**2, 0, 1)) - 0.3 * across
+        ) + 0.05 * near * bark
         picture = np.where(trunk, tone, picture)
     front = _crop(leaves[0], rng, size, rng.uniform(0.8, 1.6))
     shade = textures.smooth[rng.integers(3)][:size, :size]
@@ -276,8 +300,12 @@ def _street(textures: Palette, rng: np.random.Generator, size: int) -> Array:
         columns, rows = width / rng.uniform(0.06, 0.13), (horizon - top) / rng.uniform(0.09, 0.16)
         u, v = (x - left) / width, (y - top) / (horizon - top)
         wall = rng.uniform(0.25, 0.75)
-        pane = (np.abs((u * columns) % 1 - 0.5) < rng.uniform(0.18, 0.34)) & (np.abs((v * rows) % 1 - 0.5) < rng.uniform(0.2, 0.34))
-        tone = np.where(pane, wall * rng.uniform(0.25, 0.6) + 0.15 * (1 - v), wall + 0.03 * stain) * (0.85 + 0.3 * u * rng.uniform(-1, 1))
+        pane = (np.abs((u * columns) % 1 - 0.5) < rng.uniform(0.18, 0.34)) & (
+            np.abs((v * rows) % 1 - 0.5) < rng.uniform(0.2, 0.34)
+        )
+        tone = np.where(pane, wall * rng.uniform(0.25, 0.6) + 0.15 * (1 - v), wall + 0.03 * stain) * (
+            0.85 + 0.3 * u * rng.uniform(-1, 1)
+        )
         picture = np.where((u >= 0) & (u < 1) & (v >= 0) & (y < horizon), tone, picture)
         left += width + rng.choice([0.0, 0.0, 0.08])
     return picture

@@ -1,7 +1,6 @@
-"""What do eight chairs and eight tables look like?
+"""What do eight chairs and eight tables look like? Upright, y up, fronts towards +z.
 
-Objects stand upright (y up) with their front towards +z; the exemplar ``k`` chooses the design, the generator its
-measures and its materials.
+The exemplar ``k`` chooses the design, the generator its measures and its materials.
 """
 
 import numpy as np
@@ -10,7 +9,9 @@ from engine.scenery.meshes import Material, Mesh, ball, box, lathe, merge, rod, 
 
 
 def _wood(rng: np.random.Generator) -> Material:
-    return Material(rng.uniform(0.25, 0.75), rng.uniform(0.05, 0.3), "grain", rng.uniform(0.25, 0.5), rng.uniform(0.05, 0.1))
+    return Material(
+        rng.uniform(0.25, 0.75), rng.uniform(0.05, 0.3), "grain", rng.uniform(0.25, 0.5), rng.uniform(0.05, 0.1)
+    )
 
 
 def _cloth(rng: np.random.Generator) -> Material:
@@ -26,7 +27,9 @@ def chair(k: int, rng: np.random.Generator) -> Mesh:
     frame = metal if k in (3, 6, 7) else wood
     parts = [_seat(k, width, depth, cloth if k in (1, 2, 3, 7) else wood)]
     if k == 2:
-        return merge([*parts, *_upholstery(width, depth, back, cloth), *_legs(width, depth, seat, 0.35, 0.05, wood, 0.0)])
+        return merge(
+            [*parts, *_upholstery(width, depth, back, cloth), *_legs(width, depth, seat, 0.35, 0.05, wood, 0.0)]
+        )
     if k == 3:
         return merge([*parts, *_office(width, depth, back, cloth, metal)])
     if k == 6:
@@ -45,7 +48,11 @@ def chair(k: int, rng: np.random.Generator) -> Mesh:
 
 def _seat(k: int, width: float, depth: float, material: Material) -> Mesh:
     thick = {1: 0.07, 2: 0.2, 3: 0.1, 7: 0.06}.get(k, 0.04)
-    return box((width, thick, depth), edge=thick if k in (1, 2, 3) else 0.03).moved(shift=(0, thick - 0.04, 0)).painted(material)
+    return (
+        box((width, thick, depth), edge=thick if k in (1, 2, 3) else 0.03)
+        .moved(shift=(0, thick - 0.04, 0))
+        .painted(material)
+    )
 
 
 def _legs(
@@ -61,7 +68,10 @@ def _legs(
 
 
 def _stretchers(width: float, depth: float, material: Material) -> list[Mesh]:
-    sides = [rod((x * (width - 0.07), -0.55, 0.07 - depth), (x * (width - 0.07), -0.55, depth - 0.07), 0.022) for x in (-1, 1)]
+    sides = [
+        rod((x * (width - 0.07), -0.55, 0.07 - depth), (x * (width - 0.07), -0.55, depth - 0.07), 0.022)
+        for x in (-1, 1)
+    ]
     return [part.painted(material) for part in [*sides, rod((0.07 - width, -0.55, 0), (width - 0.07, -0.55, 0), 0.022)]]
 
 
@@ -81,12 +91,18 @@ def _back(k: int, width: float, depth: float, height: float, wood: Material, clo
     parts = [rod(a, b, 0.042).painted(wood) for a, b in zip(foot, top, strict=True)]
 
     def across(share: float, half_height: float, thick: float, material: Material) -> Mesh:
-        return box((width - 0.06, half_height, thick)).moved(shift=(0, share * height, rear - share * lean)).painted(material)
+        return (
+            box((width - 0.06, half_height, thick))
+            .moved(shift=(0, share * height, rear - share * lean))
+            .painted(material)
+        )
 
     if k == 0:
         parts += [across(0.95, 0.07, 0.03, wood), across(0.25, 0.04, 0.025, wood)]
         for x in np.linspace(-0.6, 0.6, 4) * width:
-            parts.append(rod((x, 0.25 * height, rear - 0.25 * lean), (x, 0.93 * height, rear - 0.93 * lean), 0.028).painted(wood))
+            parts.append(
+                rod((x, 0.25 * height, rear - 0.25 * lean), (x, 0.93 * height, rear - 0.93 * lean), 0.028).painted(wood)
+            )
     elif k == 1:
         parts += [across(0.62, 0.34 * height, 0.05, cloth)]
     elif k == 4:
@@ -114,9 +130,17 @@ def _office(width: float, depth: float, height: float, cloth: Material, metal: M
     ]
     for angle in np.arange(5) * 2 * np.pi / 5:
         end = np.array([0.55 * np.sin(angle), -0.8, 0.55 * np.cos(angle)])
-        parts += [rod((0, -0.72, 0), end, (0.05, 0.03)).painted(dark), ball(0.06, n=8).moved(shift=end - [0, 0.06, 0]).painted(dark)]
+        parts += [
+            rod((0, -0.72, 0), end, (0.05, 0.03)).painted(dark),
+            ball(0.06, n=8).moved(shift=end - [0, 0.06, 0]).painted(dark),
+        ]
     for x in (-1, 1):
-        arm = [(x * 0.3, -0.05, 0), (x * (width + 0.1), -0.03, 0), (x * (width + 0.1), 0.3, 0), (x * (width + 0.1), 0.34, 0.25)]
+        arm = [
+            (x * 0.3, -0.05, 0),
+            (x * (width + 0.1), -0.03, 0),
+            (x * (width + 0.1), 0.3, 0),
+            (x * (width + 0.1), 0.34, 0.25),
+        ]
         parts.append(tube(arm, 0.035).painted(dark))
     return parts
 
@@ -154,10 +178,21 @@ def table(k: int, rng: np.random.Generator) -> Mesh:
         return merge([_top(width, depth, wood), *_drawers(width, depth, height, wood, metal)])
     if k == 5:
         oval = lathe([(0, -0.04), (0.98, -0.04), (1, -0.01), (1, 0.02), (0.98, 0.04), (0, 0.04)], n=40)
-        return merge([oval.moved(scale=(width, 1, depth)).painted(wood), *_legs(0.7 * width, 0.7 * depth, 0, height, 0.06, wood, 0.1)])
+        return merge(
+            [
+                oval.moved(scale=(width, 1, depth)).painted(wood),
+                *_legs(0.7 * width, 0.7 * depth, 0, height, 0.06, wood, 0.1),
+            ]
+        )
     if k == 6:
         glass = Material(0.35, 1.0)
-        return merge([_top(width, depth, glass, 0.02), *_legs(width, depth, 0, height, 0.03, metal, 0.0), *_rails(width, depth, metal)])
+        return merge(
+            [
+                _top(width, depth, glass, 0.02),
+                *_legs(width, depth, 0, height, 0.03, metal, 0.0),
+                *_rails(width, depth, metal),
+            ]
+        )
     height = 0.42 if k == 2 else height
     parts = [_top(width, depth, wood), *_legs(width, depth, 0, height, 0.065, wood, 0.0), *_rails(width, depth, wood)]
     if k == 2:
@@ -178,10 +213,28 @@ def _rails(width: float, depth: float, material: Material) -> list[Mesh]:
 def _round_table(k: int, radius: float, height: float, wood: Material, metal: Material) -> list[Mesh]:
     top = lathe([(0, -0.04), (radius, -0.04), (radius + 0.015, 0), (radius, 0.03), (0, 0.03)], n=44).painted(wood)
     if k == 1:
-        column = [(0.07, 0), (0.08, -0.15), (0.05, -0.3), (0.1, -0.45), (0.06, -0.55), (0.3, -0.9), (0.36, -1.0), (0, -1.0)]
+        column = [
+            (0.07, 0),
+            (0.08, -0.15),
+            (0.05, -0.3),
+            (0.1, -0.45),
+            (0.06, -0.55),
+            (0.3, -0.9),
+            (0.36, -1.0),
+            (0, -1.0),
+        ]
         return [top, lathe([(r, h * height) for r, h in column][::-1]).painted(wood)]
     feet = [
-        tube(_dense([(0, -0.5 * height, 0), (0.2 * np.sin(a), -0.75 * height, 0.2 * np.cos(a)), (0.5 * np.sin(a), -height, 0.5 * np.cos(a))]), 0.035)
+        tube(
+            _dense(
+                [
+                    (0, -0.5 * height, 0),
+                    (0.2 * np.sin(a), -0.75 * height, 0.2 * np.cos(a)),
+                    (0.5 * np.sin(a), -height, 0.5 * np.cos(a)),
+                ]
+            ),
+            0.035,
+        )
         for a in np.arange(3) * 2 * np.pi / 3
     ]
     return [top, *[foot.painted(metal) for foot in feet], rod((0, 0, 0), (0, -0.6 * height, 0), 0.04).painted(metal)]
@@ -203,4 +256,4 @@ def _drawers(width: float, depth: float, height: float, wood: Material, metal: M
         y = -height * (0.2 + 0.6 * i / (n - 1))
         front = box((0.24 * width, 0.12 * height, 0.02)).moved(shift=(x, y, 0.9 * depth)).painted(wood)
         parts += [front, ball(0.03, n=8).moved(shift=(x, y, 0.9 * depth + 0.04)).painted(metal)]
-    return [*parts, *[leg for leg in _legs(width, depth, 0, height, 0.05, wood, 0.0)[:2]]]
+    return [*parts, *_legs(width, depth, 0, height, 0.05, wood, 0.0)[:2]]

@@ -1,7 +1,7 @@
-"""Which triangles make a rounded box, a tube, a lathed or lofted body, an organic blob?
+"""Which triangles make a body? Rounded boxes, tubes, lathed and lofted bodies, organic blobs.
 
-Every maker gives a closed or open triangle mesh with one smooth normal per vertex, in object coordinates: x right, y up,
-z towards the viewer, no unit. Only numpy: the built-in world needs no asset.
+Every maker gives a triangle mesh with one smooth normal per vertex, outsides against the clock, in object coordinates:
+x right, y up, z towards the viewer, no unit.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,8 +18,8 @@ Array = NDArray[np.float64]
 class Material:
     """How a surface answers to light.
 
-    ``texture`` is one of ``plain, grain, fur, hair, seeds, spots, stripes, rings, skin``; ``contrast`` is the share of the albedo that it
-    takes away at its darkest; ``scale`` its size in object units.
+    ``texture`` is one of ``plain, grain, fur, hair, seeds, spots, stripes, rings, skin``; ``contrast`` is the share of
+    the albedo that it takes away at its darkest; ``scale`` its size in object units.
     """
 
     albedo: float = 0.6
@@ -90,7 +90,8 @@ def mesh_of(vertices: Array, faces: NDArray[np.int64], normals: Array | None = N
         a, b, c = (vertices[faces[:, k]] for k in range(3))
         face_normals = np.cross(b - a, c - a)
         normals = np.stack(
-            [sum(np.bincount(faces[:, k], face_normals[:, d], len(vertices)) for k in range(3)) for d in range(3)], axis=1
+            [sum(np.bincount(faces[:, k], face_normals[:, d], len(vertices)) for k in range(3)) for d in range(3)],
+            axis=1,
         )
     return Mesh(vertices, unit(normals), faces, np.zeros(len(faces), int), (Material(),))
 
@@ -101,8 +102,7 @@ def sheet(points: Array, *, closed_u: bool = False, closed_v: bool = False) -> M
     Seen from outside, v runs against the clock while u runs towards the viewer's upper side.
     """
     n_u, n_v = points.shape[:2]
-    u, v = np.meshgrid(np.arange(n_u if closed_u else n_u - 1), np.arange(n_v if closed_v else n_v - 1), indexing="ij")
-    u, v = u.ravel(), v.ravel()
+    u, v = (index.ravel() for index in np.indices((n_u if closed_u else n_u - 1, n_v if closed_v else n_v - 1)))
     next_u, next_v = (u + 1) % n_u, (v + 1) % n_v
     a, b, c, d = u * n_v + v, u * n_v + next_v, next_u * n_v + next_v, next_u * n_v + v
     faces = np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)])
@@ -148,7 +148,8 @@ def _sphere(n_latitudes: int, n_longitudes: int) -> Array:
     longitude = (np.arange(n_longitudes) + 0.5) * 2 * np.pi / n_longitudes
     ring = np.cos(latitude)[:, None]
     return np.stack(
-        [ring * np.sin(longitude), np.repeat(np.sin(latitude)[:, None], n_longitudes, 1), ring * np.cos(longitude)], axis=-1
+        [ring * np.sin(longitude), np.repeat(np.sin(latitude)[:, None], n_longitudes, 1), ring * np.cos(longitude)],
+        axis=-1,
     )
 
 
@@ -156,12 +157,14 @@ def lathe(profile: ArrayLike, *, n: int = 28) -> Mesh:
     """Return the body that a profile (point, 2) of (radius, height), from bottom to top, sweeps about the y axis."""
     radius, height = np.asarray(profile, float).T
     angle = np.arange(n) * 2 * np.pi / n
-    points = np.stack([np.outer(radius, np.sin(angle)), np.repeat(height[:, None], n, 1), np.outer(radius, np.cos(angle))], -1)
+    points = np.stack(
+        [np.outer(radius, np.sin(angle)), np.repeat(height[:, None], n, 1), np.outer(radius, np.cos(angle))], -1
+    )
     return sheet(points, closed_v=True)
 
 
 def tube(path: ArrayLike, radius: ArrayLike, *, n: int = 12, flat: float = 1.0) -> Mesh:
-    """Return a round body along ``path`` (point, 3) with a radius per point, thinned by ``flat`` in its second direction."""
+    """Return a round body along ``path`` (point, 3), a radius per point, thinned by ``flat`` across."""
     points = np.asarray(path, float)
     radii = np.broadcast_to(np.asarray(radius, float), len(points))
     along = unit(np.gradient(points, axis=0))
@@ -173,7 +176,7 @@ def tube(path: ArrayLike, radius: ArrayLike, *, n: int = 12, flat: float = 1.0) 
 
 
 def _carried(along: Array) -> Array:
-    """A direction across each tangent, carried along the path with as little twist as possible."""
+    """Carry a direction across the tangents along the path, with as little twist as possible."""
     across = np.eye(3)[np.argmin(np.abs(along[0]))]
     out = np.empty_like(along)
     for i, tangent in enumerate(along):
@@ -186,7 +189,9 @@ def rod(start: ArrayLike, end: ArrayLike, radius: ArrayLike, *, n: int = 10) -> 
     """Return a straight tube; ``radius`` may be a pair for its two ends."""
     t = np.linspace(0, 1, 5)[:, None]
     ends = np.broadcast_to(np.asarray(radius, float), 2)
-    return tube(np.asarray(start, float) * (1 - t) + np.asarray(end, float) * t, ends[0] + (ends[1] - ends[0]) * t[:, 0], n=n)
+    return tube(
+        np.asarray(start, float) * (1 - t) + np.asarray(end, float) * t, ends[0] + (ends[1] - ends[0]) * t[:, 0], n=n
+    )
 
 
 def blob(field: Callable[[Array], Array], low: ArrayLike, high: ArrayLike, *, cell: float) -> Mesh:
@@ -196,7 +201,9 @@ def blob(field: Callable[[Array], Array], low: ArrayLike, high: ArrayLike, *, ce
     ----------
     Gibson (1998), Constrained elastic surface nets, MICCAI, LNCS 1496, 888-898.
     """
-    axes = [np.arange(lo, hi + cell, cell) for lo, hi in zip(np.asarray(low, float), np.asarray(high, float), strict=True)]
+    axes = [
+        np.arange(lo, hi + cell, cell) for lo, hi in zip(np.asarray(low, float), np.asarray(high, float), strict=True)
+    ]
     values = field(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1))
     number, vertices = _net_vertices(values)
     vertices = np.stack([axis[0] + cell * vertices[:, d] for d, axis in enumerate(axes)], axis=1)
@@ -206,9 +213,11 @@ def blob(field: Callable[[Array], Array], low: ArrayLike, high: ArrayLike, *, ce
 
 
 def _net_vertices(values: Array) -> tuple[NDArray[np.int64], Array]:
-    """Number of the vertex of each cell, -1 without one, and the vertices: means of the crossings on the cell's edges."""
+    """Return the number of each cell's vertex, -1 without one, and the vertices: means of its edges' crossings."""
     shape = tuple(s - 1 for s in values.shape)
-    corner = {c: values[tuple(slice(o, o + s) for o, s in zip(c, shape, strict=True))] for c in product((0, 1), repeat=3)}
+    corner = {
+        c: values[tuple(slice(o, o + s) for o, s in zip(c, shape, strict=True))] for c in product((0, 1), repeat=3)
+    }
     total, count = np.zeros((*shape, 3)), np.zeros(shape)
     for start, axis in product(product((0, 1), repeat=3), range(3)):
         if start[axis] == 1:

@@ -1,7 +1,7 @@
-"""Which triangle does each pixel see, and where on it?
+"""Which triangle does each pixel see, and where on it? A z-buffer for many small triangles at once.
 
-A z-buffer for many small triangles at once: every triangle is cut into the rows of pixels that it crosses, every row into
-its pixels, and one maximum per pixel over packed (nearness, triangle) keys keeps what is in front. No loop over triangles.
+Every triangle is cut into the rows of pixels that it crosses, every row into its pixels, and one maximum per pixel over
+packed (nearness, triangle) keys keeps what is in front. No loop over triangles.
 """
 
 from dataclasses import dataclass
@@ -25,16 +25,16 @@ class Fragments:
     nearness: Array
 
 
-def rasterize(screen: Array, faces: NDArray[np.int64], height: int, width: int, *, cull: bool = True) -> Fragments:
+def rasterize(screen: Array, faces: NDArray[np.int64], height: int, width: int) -> Fragments:
     """Return what each pixel of a ``height`` x ``width`` grid sees.
 
     Parameters
     ----------
     screen
-        Vertices (vertex, 3): column and row in pixels (the first pixel's centre lies at 0.5), and a nearness between 0 and 1
-        that is linear on the screen (1 / distance, or a parallel projection's depth); the largest is in front.
+        Vertices (vertex, 3): column and row in pixels (the first pixel's centre lies at 0.5), and a nearness between 0
+        and 1 that is linear on the screen (1 / distance, or a parallel projection's depth); the largest is in front.
     faces
-        (face, 3) indices into ``screen``; with ``cull``, faces that turn their back to the viewer are dropped.
+        (face, 3) indices into ``screen``; faces that turn their back to the viewer are dropped.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def rasterize(screen: Array, faces: NDArray[np.int64], height: int, width: int, 
     """
     corners = screen[faces]
     doubled_area = _cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    kept = np.flatnonzero(doubled_area < -1e-9 if cull else np.abs(doubled_area) > 1e-9)
+    kept = np.flatnonzero(doubled_area < -1e-9)
     corners = corners[kept]
     triangle, row, column = _pixels(corners, height, width)
     slope, origin = _plane(corners)
@@ -101,7 +101,7 @@ def _plane(corners: Array) -> tuple[Array, Array]:
     return slope, corners[:, 0, 2] - np.einsum("tk,tk->t", slope, corners[:, 0, :2])
 
 
-def _weights(corners: Array, x: Array, y: Array) -> Array:
+def _weights(corners: Array, x: NDArray[np.floating], y: NDArray[np.floating]) -> Array:
     """Weight of each corner at a point of the screen."""
     a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     p = np.stack([x, y], axis=1) - corners[:, 0, :2]

@@ -1,6 +1,7 @@
 """A small run, matched by hand in numpy: every number in it follows from its activations and responses."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -112,7 +113,7 @@ def _layers(layers: tuple) -> xr.Dataset:
     names, channels, sizes = zip(*layers, strict=True)
     units = [c * s * s for c, s in zip(channels, sizes, strict=True)]
     none = np.zeros(len(layers), dtype=np.int64)
-    counts = {name: ("layer", none) for name in ("n_constant", "n_low_variation", "n_nonfinite")}
+    counts = dict.fromkeys(("n_constant", "n_low_variation", "n_nonfinite"), ("layer", none))
     return xr.Dataset(
         {
             "kind": ("layer", np.array(["ReLU"] * len(layers), dtype=object)),
@@ -192,7 +193,7 @@ def _null(rng, activations, response, folds, names, region, layers, n_shuffles) 
     chosen, scored = (_r(units[folds == f], shuffled[folds == f]) for f in (0, 1))
     chosen = np.nan_to_num(chosen, nan=-2)
     row = np.arange(len(which))
-    per_layer = [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    per_layer = [slice(a, b) for a, b in pairwise(ends)]
     return xr.Dataset(
         {
             "correlation": (("layer", "shuffle"), np.array([r[:, part].max(1) for part in per_layer])),

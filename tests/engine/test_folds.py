@@ -24,5 +24,7 @@ def test_order_of_stimuli_changes_nothing_and_the_seed_does():
 
 
 def test_too_many_parts_are_refused_with_the_largest_number_that_works():
-    with pytest.raises(SettingsError, match=r"folds=11 with 30 stimuli: every part needs at least 3. .* between 1 and 10"):
+    with pytest.raises(
+        SettingsError, match=r"folds=11 with 30 stimuli: every part needs at least 3. .* between 1 and 10"
+    ):
         assign_folds(recording(np.ones((30, 2))), 11, 0)

@@ -97,7 +97,10 @@ def test_pairs_equal_the_whole_matrix():
     data = recording(np.where(rng.random((N, SITES)) < 0.1, np.nan, rng.gamma(2, 5, size=(N, SITES))))
     targets = make_targets(data, assign_folds(data, 3, 0), shuffles=4, seed=0)
     moments = stream(rng.normal(size=(N, UNITS)).astype(np.float32) + 50, targets, 33)
-    column, unit = torch.arange(targets.n_columns).repeat_interleave(UNITS), torch.arange(UNITS).repeat(targets.n_columns)
+    column, unit = (
+        torch.arange(targets.n_columns).repeat_interleave(UNITS),
+        torch.arange(UNITS).repeat(targets.n_columns),
+    )
     for folds in ([0, 1, 2], [2, 0], [1]):
         pairs = moments.correlation_at(folds, column, unit).view(-1, UNITS)
         torch.testing.assert_close(pairs, moments.correlation(folds, slice(0, UNITS)), atol=1e-12, rtol=0)

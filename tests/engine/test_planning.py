@@ -12,7 +12,13 @@ LAYERS = [LayerSize(f"layer{i}", units) for i, units in enumerate([800_000, 400_
 
 
 def plan(memory: int, **changes: int):
-    settings = {"bytes_per_unit": lambda batch: 1000 if batch >= 16 else 2000, "input_bytes": 600_000, "fixed_bytes": 100 * MIB, "largest_units": 800_000, "n_stimuli": 640}
+    settings = {
+        "bytes_per_unit": lambda batch: 1000 if batch >= 16 else 2000,
+        "input_bytes": 600_000,
+        "fixed_bytes": 100 * MIB,
+        "largest_units": 800_000,
+        "n_stimuli": 640,
+    }
     return plan_passes(LAYERS, memory=memory, **{**settings, **changes})
 
 
@@ -44,7 +50,9 @@ def test_too_little_memory_names_the_smallest_that_does():
         plan((enough - 1) * MIB)
 
 
-@pytest.mark.parametrize(("text", "n_bytes"), [("4GiB", 4 * 2**30), ("512 MB", 512 * 10**6), (1000, 1000), ("1.5 kib", 1536)])
+@pytest.mark.parametrize(
+    ("text", "n_bytes"), [("4GiB", 4 * 2**30), ("512 MB", 512 * 10**6), (1000, 1000), ("1.5 kib", 1536)]
+)
 def test_memory_is_read_as_written(text, n_bytes):
     assert parse_memory(text) == n_bytes
 

@@ -49,7 +49,7 @@ def test_what_a_run_gives_cannot_be_written_to(run):
 
 def test_a_group_is_read_once(run, monkeypatch):
     first = run.dataset("counts")
-    monkeypatch.setattr(engine.runs, "decode", None)
+    monkeypatch.setattr(engine.runs, "decode_bytes", None)
     assert run.dataset("counts")["count"].values is first["count"].values
 
 

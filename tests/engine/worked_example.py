@@ -59,7 +59,13 @@ def planted_recording(
     rng = np.random.default_rng(seed)
     pictures = images(n, seed)
     units = activations(network, pictures)
-    chosen = [units["relu1"][:, 700], units["conv2"][:, 100], units["fc"][:, 3], units["conv1"][:, 5], units["fc"][:, 0]]
+    chosen = [
+        units["relu1"][:, 700],
+        units["conv2"][:, 100],
+        units["fc"][:, 3],
+        units["conv1"][:, 5],
+        units["fc"][:, 0],
+    ]
     sites = np.stack([(c - c.mean()) / c.std() for c in chosen], 1)
     sites = np.concatenate([sites, rng.normal(size=(n, 2))], 1) + noise * rng.normal(size=(n, 7))
     responses = np.maximum(10 + 3 * sites, 0) if noise else 10 + 3 * sites

@@ -1,0 +1,273 @@
+"""Which network is most like the region, in which layers, for which sites?"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from dashboard.figures import every_site, layer_by_layer, neural_correlation, site_by_site, v4_against_it
+from dashboard.figures.wording import fixed, plural, short
+from dashboard.results import Chosen, OpenRun, Results
+from dashboard.theme import CONTROL, network_token
+from dashboard.views.card import Card, Look, head
+from dashboard.views.frame import ceiling_note, stat, titles
+from dashboard.views.markup import Markup, tag
+from dashboard.views.page import Page, area, panel
+
+REGIONS, PARTNER, ALONE = "regions", "partner", "alone"
+
+
+class OverviewPage(Page):
+    """The page of all networks that were run on a recording."""
+
+    name = "overview"
+    layout = tag(
+        "div",
+        tag(
+            "main",
+            area("header"),
+            tag("div", panel("networks"), panel("pair"), class_="row over-1"),
+            tag("div", panel("layers"), panel("sites"), class_="row over-2"),
+            area("footer", style="margin-top:auto"),
+            class_="content",
+        ),
+        class_="page",
+        data_page="overview",
+    )
+    layout_alone = Markup(layout.replace('<div data-slot="pair"></div>', '<div data-area="pair"></div>'))
+
+    @classmethod
+    def variant_for(cls, chosen: Chosen, results: Results) -> str:
+        """Two regions against each other, two networks site by site, or neither."""
+        if len(chosen.run.regions) > 1 and (_n_trained(chosen, results) > 1 or partner_of(chosen, results) is None):
+            return REGIONS
+        return ALONE if partner_of(chosen, results) is None else PARTNER
+
+    def skeleton(self) -> Markup:
+        """Leave out the axes of a comparison that there is nothing for."""
+        return self.layout_alone if self.variant == ALONE else self.layout
+
+    def make_cards(self) -> list[Card]:
+        """Networks, two of anything against each other, layers, sites."""
+        cards = [
+            Card(
+                "networks",
+                neural_correlation,
+                lambda c, _: neural_correlation.data(
+                    {title: run.neural_correlation for title, run in self._titled(c).items()},
+                    c.region,
+                    controls=self._controls(c),
+                    expanded=[_title(c, self.results)] if len(c.run.layers) <= neural_correlation.MOST_LAYERS else [],
+                    n_sites=len(c.run.sites(c.region)),
+                ),
+                lambda d, c, _: neural_correlation.describe(d, selected=_title(c, self.results)),
+                depends=("region",),
+                on_tap=self._open_network,
+                width=940,
+                height=330,
+            ),
+            Card(
+                "layers",
+                layer_by_layer,
+                lambda c, _: layer_by_layer.data(
+                    c.run.dataset("layer_profile"),
+                    c.run.null,
+                    c.run.dataset("recording"),
+                    c.region,
+                    control=_group(control_of(c, self.results), "layer_profile"),
+                ),
+                lambda d, c, look: layer_by_layer.describe(d, network=look.colours["network"], layer=c.layer or None),
+                depends=("region",),
+                marks=("layer",),
+                on_tap=lambda layer: self.choose(layer=str(layer)),
+                width=660,
+                height=250,
+            ),
+            Card(
+                "sites",
+                every_site,
+                lambda c, _: every_site.data(
+                    c.run.dataset("matches"),
+                    c.run.dataset("recording"),
+                    c.run.null,
+                    _group(c.run, "reliability"),
+                    region=c.region,
+                    control=_group(control_of(c, self.results), "matches"),
+                ),
+                lambda d, c, look: every_site.describe(
+                    d, site=c.site, network=look.colours["network"], regions=c.run.regions
+                ),
+                depends=("region",),
+                marks=("site",),
+                on_tap=lambda site: self.choose(site=str(site)),
+                width=660,
+                height=250,
+            ),
+        ]
+        pair = {REGIONS: self._region_card, PARTNER: self._partner_card}.get(self.variant)
+        return cards[:1] + ([pair()] if pair else []) + cards[1:]
+
+    def areas(self, chosen: Chosen, look: Look) -> Mapping[str, object]:
+        """Header line, and one sentence where there is nothing to compare."""
+        areas: dict[str, object] = {"header": header(chosen, self.results)}
+        if self.variant == ALONE:
+            areas["pair-head"] = head("pair", site_by_site.TITLE, "", help_text=site_by_site.HELP, exports=())
+            areas["pair"] = alone(chosen)
+        return areas
+
+    def _region_card(self) -> Card:
+        return Card(
+            "pair",
+            v4_against_it,
+            lambda c, _: v4_against_it.data(
+                {title: run.neural_correlation for title, run in self._titled(c).items()},
+                (c.run.regions[0], c.run.regions[1]),
+                controls=self._controls(c),
+            ),
+            lambda d, c, _: v4_against_it.describe(
+                d, selected=_title(c, self.results), all_regions=tuple(c.run.regions)
+            ),
+            depends=("region",),
+            on_tap=self._open_network,
+            width=376,
+            height=340,
+        )
+
+    def _partner_card(self) -> Card:
+        return Card(
+            "pair",
+            site_by_site,
+            lambda c, _: site_by_site.data(
+                _group(partner_of(c, self.results), "matches"),
+                c.run.dataset("matches"),
+                c.run.dataset("recording"),
+                c.region,
+                names=self._pair_names(c),
+            ),
+            lambda d, c, look: site_by_site.describe(
+                d, site=c.site, tokens=self._pair_tokens(c, look), regions=tuple(c.run.regions)
+            ),
+            depends=("region",),
+            marks=("site",),
+            on_tap=lambda site: self.choose(site=str(site)),
+            width=376,
+            height=340,
+        )
+
+    def _titled(self, chosen: Chosen) -> dict[str, OpenRun]:
+        return titles(self.results.runs(chosen.run.recording))
+
+    def _controls(self, chosen: Chosen) -> list[str]:
+        return [title for title, run in self._titled(chosen).items() if run.is_control]
+
+    def _pair_names(self, chosen: Chosen) -> tuple[str, str]:
+        partner = partner_of(chosen, self.results)
+        named = {run.digest: title for title, run in self._titled(chosen).items()}
+        return named[partner.digest] if partner else "", named[chosen.run.digest]
+
+    def _pair_tokens(self, chosen: Chosen, look: Look) -> tuple[str, str]:
+        partner = partner_of(chosen, self.results)
+        trained = [run.digest for run in self._titled(chosen).values() if not run.is_control]
+        is_trained = partner is not None and partner.digest in trained
+        first = network_token(trained.index(partner.digest)) if partner is not None and is_trained else CONTROL
+        return first, look.colours["network"]
+
+    def _open_network(self, title: object) -> None:
+        for recording in self.results.recordings():
+            run = titles(self.results.runs(recording)).get(str(title))
+            if run is not None and run.digest in self._shown_digests:
+                self.choose(network=run.network)
+                return
+
+    def refresh(self, chosen: Chosen, look: Look) -> None:
+        """Remember whose rows are shown, for a tap on one of them."""
+        self._shown_digests = {run.digest for run in self.results.runs(chosen.run.recording)}
+        super().refresh(chosen, look)
+
+
+def header(chosen: Chosen, results: Results) -> Markup:
+    """Return the header line: the best network and its numbers, over the sites of the region."""
+    runs = titles(results.runs(chosen.run.recording))
+    trained = {title: run for title, run in runs.items() if not run.is_control} or runs
+    values = {title: _whole(run, chosen.region) for title, run in trained.items() if chosen.region in run.regions}
+    best = max(values, key=lambda title: np.nan_to_num(values[title][0], nan=-2))
+    run = trained[best]
+    r, held_out, chance = values[best]
+    sites = run.sites(chosen.region)
+    over = f"median of {plural(len(sites), 'site')}"
+    return tag(
+        "header",
+        tag(
+            "div",
+            tag("h1", "Overview"),
+            tag("p", tag("span", chosen.region, class_="region"), f" · {run.recording}", class_="quiet cut"),
+            class_="who",
+        ),
+        stat("best network, r" if len(trained) > 1 else "neural correlation, r", fixed(r), over, kind="strong"),
+        stat("held-out r", fixed(held_out), plural(run.n_folds, "fold"), kind="strong"),
+        ceiling_note(
+            run, float(np.nanmedian(sites["noise_ceiling"])) if sites["noise_ceiling"].notna().any() else np.nan
+        ),
+        stat("chance, median", fixed(chance), f"best of {short(run.n_units)}"),
+        stat(f"{chosen.region}-like layer", best_layer(run, chosen.region), best, kind="name"),
+        class_="header",
+    )
+
+
+def best_layer(run: OpenRun, region: str) -> str:
+    """Return the layer with the highest neural correlation."""
+    found = run.neural_correlation["correlation"].sel(region=region)
+    found = found.sel(layer=found["layer"] != "")
+    values = np.nan_to_num(found.values, nan=-2)
+    return str(found["layer"].values[int(values.argmax())]) if values.size else "n/a"
+
+
+def alone(chosen: Chosen) -> Markup:
+    """Say what is missing for a comparison, and the command that makes it."""
+    return tag(
+        "div",
+        tag(
+            "p",
+            f"Only {chosen.run.network_title} was run on {chosen.run.recording}, and only {chosen.region} was recorded.",
+            class_="quiet",
+        ),
+        tag(
+            "p",
+            "A second network, or the same one with random weights, is compared here site by site.",
+            class_="quiet",
+            style="margin-top:6px",
+        ),
+        style="padding:16px 0",
+    )
+
+
+def partner_of(chosen: Chosen, results: Results) -> OpenRun | None:
+    """Return what the chosen network is compared with: its untrained self, else the first other network."""
+    others = [run for run in results.runs(chosen.run.recording) if run.digest != chosen.run.digest]
+    return control_of(chosen, results) or next(iter(others), None)
+
+
+def control_of(chosen: Chosen, results: Results) -> OpenRun | None:
+    """Return the run of the same network with random weights; None for a control itself."""
+    if chosen.run.is_control:
+        return None
+    base = chosen.run.network.split(" (")[0]
+    controls = [run for run in results.runs(chosen.run.recording) if run.is_control]
+    return next((run for run in controls if run.network.split(" (")[0] == base), None)
+
+
+def _whole(run: OpenRun, region: str) -> tuple[float, float, float]:
+    whole = run.neural_correlation.sel(region=region, layer="")
+    return float(whole["correlation"]), float(whole["held_out"]), float(whole["chance_median"])
+
+
+def _group(run: OpenRun | None, name: str):
+    return run.dataset(name) if run is not None and run.has(name) else None
+
+
+def _title(chosen: Chosen, results: Results) -> str:
+    runs = titles(results.runs(chosen.run.recording))
+    return next(title for title, run in runs.items() if run.digest == chosen.run.digest)
+
+
+def _n_trained(chosen: Chosen, results: Results) -> int:
+    return sum(not run.is_control for run in results.runs(chosen.run.recording))

@@ -1,0 +1,364 @@
+"""The served page in Chromium: what it shows, that taps and keys reach every view, the address, and what it leaves behind."""
+
+import asyncio
+import gc
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+from urllib.request import urlopen
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import engine
+from dashboard.server import make_server
+from dashboard.views.session import Session
+from tests.engine.worked_example import activations, images, planted_recording, tiny_network, to_input
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+# Playwright drives its browser through a pipe that it closes late; that is its warning, not ours.
+warnings_of_playwright = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
+PAYLOAD = "<img src=x onerror=alert(1)>"
+FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
+FREED_WITHIN_S = 30
+
+# Every figure of the page as Bokeh holds it in the browser: the columns of its sources, by renderer.
+SOURCES = """() => Bokeh.documents[0].all_models ? [...Bokeh.documents[0].all_models]
+  .filter(m => m.type === 'Figure' || m.type === 'Plot')
+  .map(f => ({labels: [...f.below, ...f.left].map(a => a.axis_label?.text ?? a.axis_label),
+              texts: f.renderers.flatMap(r => [...(r.data_source?.data?.text ?? [])])})) : []"""
+
+
+class Evil(nn.Module):
+    """A network whose layer is named like an attack."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_module(PAYLOAD, nn.Conv2d(3, 4, 3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self._modules[PAYLOAD](x)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs that engine.match made: two tiny networks on one recording, and one whose every name is an attack."""
+    root = tmp_path_factory.mktemp("store")
+    first = tiny_network()
+    recording = planted_recording(first, noise=0.6)
+    quiet = {"progress": False, "memory": "1GiB", "store": root, "shuffles": 4}
+    engine.match(first, recording, **quiet)
+    engine.match(tiny_network(1, "tiny (random weights, seed 1)"), recording, **quiet)
+    evil = engine.Network.from_module(Evil(), to_input, name=PAYLOAD, image_size=(20, 20))
+    attack = engine.Recording.from_arrays(
+        np.random.default_rng(0).gamma(2, 3, (12, 3)),
+        images(12),
+        stimulus_ids=[f"{PAYLOAD}{i}" for i in range(12)],
+        site_ids=[f"{PAYLOAD}{i}" for i in range(3)],
+        region=[PAYLOAD] * 3,
+        name=PAYLOAD,
+    )
+    engine.match(evil, attack, **quiet)
+    return root
+
+
+@pytest.fixture(scope="module")
+def server(store: Path) -> Iterator:
+    """A server of the page on a free port of the loopback interface, in a thread of this process."""
+    started, box = threading.Event(), []
+
+    def run() -> None:
+        asyncio.set_event_loop(asyncio.new_event_loop())
+        box.append(make_server(store, port=0))
+        box[0].io_loop.add_callback(started.set)
+        box[0].io_loop.start()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    assert started.wait(60)
+    yield box[0]
+    box[0].io_loop.add_callback(box[0].io_loop.stop)
+    thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """One browser for the module."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """A fresh browser profile on the page, and everything that went wrong in it."""
+
+    def __init__(self, chromium, server, query: str = "", **options) -> None:
+        self.base = f"http://127.0.0.1:{server.port}/"
+        self.context = chromium.new_context(viewport={"width": 1440, "height": 900}, **options)
+        self.page = self.context.new_page()
+        self.outside, self.errors, self.dialogs = [], [], []
+        self.page.on(
+            "request",
+            lambda r: self.outside.append(r.url) if not r.url.startswith((self.base, "data:", "blob:")) else None,
+        )
+        self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
+        self.page.on("pageerror", lambda e: self.errors.append(str(e)))
+        self.page.on("dialog", lambda d: (self.dialogs.append(d.message), d.dismiss()))
+        self.page.goto(self.base + query)
+        self.page.wait_for_selector("canvas", timeout=60_000)
+        self.page.wait_for_function("() => new URLSearchParams(location.search).get('site')", timeout=20_000)
+
+    def chosen(self, name: str) -> str:
+        return parse_qs(urlsplit(self.page.url).query).get(name, [""])[0]
+
+    def until(self, **chosen: str) -> None:
+        """Wait until the address says what is chosen."""
+        for name, value in chosen.items():
+            self.page.wait_for_function(
+                "([name, value]) => (new URLSearchParams(location.search).get(name) ?? '') === value",
+                arg=[name, value],
+                timeout=15_000,
+            )
+
+    def sees(self, text: str, within: str = "body") -> None:
+        self.page.locator(within).filter(has_text=text).first.wait_for(timeout=15_000)
+
+    def close(self) -> None:
+        self.context.close()
+        assert self.outside == []
+        assert self.errors == []
+
+
+@pytest.fixture
+def visit(chromium, server):
+    """Open the page; afterwards nothing was asked from outside, and the console is clean."""
+    visits = []
+
+    def open_page(query: str = "", **options) -> Visit:
+        visits.append(Visit(chromium, server, query, **options))
+        return visits[-1]
+
+    yield open_page
+    for one in visits:
+        one.close()
+
+
+def test_overview_shows_the_networks(visit):
+    page = visit("?recording=planted&network=tiny")
+    page.sees("neural correlation, r")
+    for panel in ("networks", "pair", "layers", "sites"):
+        assert page.page.locator(f"[data-card={panel}] canvas").count() > 0, panel
+    page.sees("held-out r", "[data-area=header]")
+
+
+def test_site_shows_match_favourites_and_figures(visit, store):
+    page = visit("?page=site&network=tiny&recording=planted&region=V4&site=site1")
+    best = engine.open_run("tiny@planted", store).dataset("matches").sel(site="site1").isel(rank=0)
+    page.sees(f"{float(best['correlation']):.2f}", "[data-area=header]")
+    page.sees(str(best["layer"].item()), "[data-area=header]")
+    page.sees("site1", "h1")
+    for panel in ("responses", "layers", "units"):
+        assert page.page.locator(f"[data-card={panel}] canvas").count() > 0, panel
+    thumbs = page.page.locator("[data-card=favourites] .thumb img")
+    assert thumbs.count() == 20
+    assert thumbs.first.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+
+
+def test_runner_ups_shows_the_table(visit, store):
+    page = visit("?page=runner-ups&network=tiny&recording=planted&region=V4&site=site1")
+    r = engine.open_run("tiny@planted", store).dataset("matches")["correlation"].sel(site="site1").values
+    page.sees(f"{r[0]:.3f}", "[data-area=table]")
+    assert page.page.locator("[data-area=table] tbody tr").count() == np.isfinite(r).sum()
+
+
+def test_a_tap_on_a_favourite_reaches_header_scatter_and_address(visit):
+    page = visit("?page=site&network=tiny&recording=planted&site=site1")
+    thumb = page.page.locator("[data-card=favourites] .thumb").nth(3)
+    stimulus = thumb.get_attribute("data-stimulus")
+    thumb.click()
+    page.until(stimulus=stimulus)
+    page.sees(stimulus, "[data-area=stimulus-head]")
+    assert page.page.locator(f".thumb[data-stimulus={stimulus}]").first.get_attribute("aria-pressed") == "true"
+
+
+def test_a_tap_on_the_rail_opens_the_site_in_every_view(visit):
+    page = visit("?page=site&network=tiny&recording=planted&region=V4")
+    first = page.chosen("site")
+    rail = page.page.locator("[data-slot=rail] canvas").first.bounding_box()
+    page.page.mouse.click(rail["x"] + 120, rail["y"] + 22 + 14 * 2 + 7)
+    page.page.wait_for_function(
+        "site => new URLSearchParams(location.search).get('site') !== site", arg=first, timeout=15_000
+    )
+    site = page.chosen("site")
+    page.sees(site, "h1")
+    page.page.wait_for_function(
+        f"site => ({SOURCES})().some(f => f.labels.includes(`${{site}}, response (SD)`))", arg=site, timeout=15_000
+    )
+    figures = page.page.evaluate(SOURCES)
+    assert any(f"r with {site}" in figure["labels"] for figure in figures)
+
+
+def test_a_tap_on_a_row_of_the_table_chooses_the_rank(visit):
+    page = visit("?page=runner-ups&network=tiny&recording=planted&region=V4&site=site1")
+    page.page.locator("[data-area=table] tbody tr").nth(4).click()
+    page.until(rank="4")
+    assert page.page.locator("tr[aria-selected=true]").get_attribute("data-rank") == "4"
+
+
+def test_keys_step_through_sites_ranks_layers_and_images(visit):
+    page = visit("?page=site&network=tiny&recording=planted&region=V4")
+    first = page.chosen("site")
+    page.page.keyboard.press("ArrowDown")
+    page.page.wait_for_function("site => new URLSearchParams(location.search).get('site') !== site", arg=first)
+    page.page.keyboard.press("ArrowUp")
+    page.until(site=first)
+    page.page.keyboard.press("ArrowRight")
+    page.until(rank="1")
+    page.sees("runner-up 1", "[data-area=header]")
+    page.page.keyboard.press("j")
+    page.page.wait_for_function("() => new URLSearchParams(location.search).has('stimulus')")
+    page.page.keyboard.press("]")
+    page.page.wait_for_function("() => new URLSearchParams(location.search).has('layer') || true")
+    page.page.keyboard.press("g")
+    page.page.keyboard.press("r")
+    page.until(page="runner-ups")
+    page.page.keyboard.press("?")
+    page.page.locator("[data-menu=keys]").wait_for(state="visible")
+    page.page.keyboard.press("Escape")
+    page.page.locator("[data-menu=keys]").wait_for(state="hidden")
+
+
+def test_a_fresh_browser_shows_what_the_address_says(visit):
+    page = visit("?page=site&network=tiny&recording=planted&region=IT")
+    page.page.keyboard.press("ArrowRight")
+    page.until(rank="1")
+    page.page.locator("[data-card=favourites] .thumb").nth(2).click()
+    page.page.wait_for_function("() => new URLSearchParams(location.search).has('stimulus')")
+    fresh = visit("?" + urlsplit(page.page.url).query)
+    for area in ("header", "favourites", "stimulus", "rail-head"):
+        texts = [one.page.locator(f"[data-area={area}]").inner_text() for one in (page, fresh)]
+        assert texts[0] == texts[1]
+    assert fresh.page.url == page.page.url
+
+
+def test_back_returns_to_what_was_chosen_before(visit):
+    page = visit("?page=site&network=tiny&recording=planted&region=V4&site=site1")
+    page.page.locator("[data-page=runner-ups].tab").click()
+    page.until(page="runner-ups")
+    page.sees("Top ", "[data-area=table-head]")
+    page.page.go_back()
+    page.until(page="site")
+    page.page.locator("[data-card=favourites]").wait_for(state="visible")
+    page.page.go_forward()
+    page.until(page="runner-ups")
+    page.page.locator("[data-area=table]").wait_for(state="visible")
+
+
+def test_dark_changes_the_colours_and_keeps_the_figures(visit):
+    page = visit("?page=site&network=tiny&recording=planted")
+    canvases = page.page.locator("canvas").count()
+    background = "() => getComputedStyle(document.body).backgroundColor"
+    assert page.page.evaluate(background) == "rgb(247, 248, 249)"
+    page.page.keyboard.press("d")
+    page.until(theme="dark")
+    assert page.page.evaluate(background) == "rgb(17, 20, 23)"
+    assert page.page.locator("canvas").count() == canvases
+
+
+def test_help_and_export_of_a_panel(visit):
+    page = visit("?page=site&network=tiny&recording=planted&site=site1")
+    page.page.locator("[data-menu-name=layers-help]").click()
+    page.sees("What it shows.", "[data-menu=layers-help]")
+    page.page.keyboard.press("Escape")
+    page.page.locator("[data-menu-name=layers-export]").click()
+    with page.page.expect_download(timeout=20_000) as download:
+        page.page.locator("[data-menu=layers-export] [data-kind=csv]").click()
+    assert download.value.suggested_filename == "tiny_planted_site1_layers.csv"
+    assert "correlation" in Path(download.value.path()).read_text(encoding="utf-8")
+
+
+def test_names_are_shown_and_never_run(visit):
+    for name in ("overview", "site", "runner-ups"):
+        page = visit(
+            f"?page={name}&recording=%3Cimg+src%3Dx+onerror%3Dalert%281%29%3E&network={'%3Cimg src=x onerror=alert(1)%3E'}"
+        )
+        page.sees(PAYLOAD, "[data-area=bar]")
+        page.sees(PAYLOAD, "[data-area=header]")
+        page.page.keyboard.press("ArrowDown")
+        figure = page.page.locator("canvas").first.bounding_box()
+        page.page.mouse.move(figure["x"] + figure["width"] / 2, figure["y"] + figure["height"] / 2)
+        page.page.wait_for_timeout(500)
+        assert page.dialogs == []
+        assert page.page.locator("img[src=x]").count() == 0
+        assert PAYLOAD in page.page.title() or name == "overview"
+
+
+def test_pictures_are_kept_by_the_browser_and_nothing_else_is_served(visit, server, store):
+    page = visit("?page=site&network=tiny&recording=planted&site=site1")
+    address = page.page.locator(".thumb img").first.get_attribute("src")
+    answer = page.page.request.get(page.base + address)
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert "immutable" in answer.headers["cache-control"]
+    digest = address.split("/")[1]
+    for wrong in (
+        f"img/{digest}/..%2F..%2Fmanifest.json.jpg",
+        f"img/{'0' * 64}/image001.jpg",
+        f"img/{digest}/nothing.jpg",
+    ):
+        assert page.page.request.get(page.base + wrong).status == 404
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (1920, 1080)])
+def test_nothing_is_wider_than_the_window(visit, width, height):
+    page = visit("?page=site&network=tiny&recording=planted&site=site1")
+    page.page.set_viewport_size({"width": width, "height": height})
+    page.page.wait_for_timeout(600)
+    shown = page.page.locator("[data-card=favourites] .thumbs").first.locator(".thumb").count()
+    assert shown == {1280: 8, 1920: 12}[width]
+    assert page.page.locator("main").first.evaluate("main => main.scrollWidth <= main.clientWidth")
+
+
+def test_sessions_are_freed_when_the_browser_leaves(chromium, server):
+    page = Visit(chromium, server, "?page=site")
+    page.page.keyboard.press("g")
+    page.page.keyboard.press("r")
+    page.until(page="runner-ups")
+    assert len(server.get_sessions()) >= 1
+    page.close()
+    end = time.monotonic() + FREED_WITHIN_S
+    while time.monotonic() < end and server.get_sessions():
+        time.sleep(0.5)
+    assert server.get_sessions() == []
+    gc.collect()
+    living = [o for o in gc.get_objects() if isinstance(o, Session) and o._document is not None]
+    assert living == []
+
+
+def test_the_session_id_is_signed(server):
+    with urlopen(f"http://127.0.0.1:{server.port}/", timeout=30) as answer:
+        assert answer.status == 200
+    tornado = server._tornado
+    assert tornado.sign_sessions
+    assert tornado.secret_key
+
+
+def test_the_planted_unit_is_what_the_page_shows(visit, store):
+    """site2 is a copy of unit 3 of the dense layer, with noise: the page names that layer."""
+    network = tiny_network()
+    assert "fc" in activations(network, images(2))
+    page = visit("?page=site&network=tiny&recording=planted&region=V4&site=site2")
+    best = engine.open_run("tiny@planted", store).dataset("matches").sel(site="site2").isel(rank=0)
+    page.sees(f"map {int(best['channel'])}", "[data-area=header]")

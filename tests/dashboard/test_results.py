@@ -1,0 +1,141 @@
+"""Answers from the store: what is there, what is chosen, what is broken; without torch."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from dashboard.results import Results
+from dashboard.state import Selection
+from dashboard.thumbnails import address, jpeg
+from engine.errors import StoreError
+from tests.dashboard.stores import damage, put
+
+
+@pytest.fixture
+def results(tmp_path, run_datasets, other_datasets) -> Results:
+    put(tmp_path, run_datasets)
+    put(tmp_path, other_datasets, network="tiny (random weights, seed 0)")
+    return Results(tmp_path)
+
+
+def test_nothing_chosen_gives_the_trained_network_and_its_best_site(results, run_datasets):
+    chosen = results.choose(Selection())
+    assert (chosen.run.network, chosen.run.recording, chosen.region) == ("tiny", "planted", "V4")
+    r = run_datasets["matches"]["correlation"].isel(rank=0)
+    v4 = r[run_datasets["recording"]["region"].values == "V4"]
+    assert chosen.site == str(v4["site"].values[v4.values.argmax()])
+    assert (chosen.rank, chosen.layer, chosen.notice) == (0, "", "")
+
+
+def test_unknown_names_are_replaced_and_named(results):
+    chosen = results.choose(Selection(network="resnet", site="<b>", rank=4000, stimulus="image0001"))
+    assert chosen.run.network == "tiny"
+    assert chosen.stimulus == "image0001"
+    assert chosen.rank == chosen.run.n_ranks(chosen.site) - 1
+    for told in ("network “resnet”", "site “<b>”", "rank 4000"):
+        assert told in chosen.notice
+
+
+def test_an_empty_store_chooses_nothing(tmp_path):
+    results = Results(tmp_path / "none")
+    assert results.choose(Selection()) is None
+    assert results.problems() == []
+
+
+def test_sites_are_sorted_by_their_match(results, run_datasets):
+    sites = results.choose(Selection()).run.sites("V4")
+    assert sites["r"].is_monotonic_decreasing
+    ceiling = run_datasets["reliability"]["noise_ceiling"].to_series()
+    np.testing.assert_array_equal(sites["noise_ceiling"], ceiling[sites.index])
+
+
+def test_without_trials_the_ceiling_says_so(tmp_path, run_datasets):
+    put(tmp_path, {name: dataset for name, dataset in run_datasets.items() if name != "reliability"})
+    run = Results(tmp_path).choose(Selection()).run
+    assert run.ceiling_method == "not available: no trials"
+    assert run.sites("V4")["noise_ceiling"].isna().all()
+
+
+def test_neural_correlation_is_the_median_where_the_run_does_not_store_it(tmp_path, run_datasets):
+    put(tmp_path, {name: dataset for name, dataset in run_datasets.items() if name != "neural_correlation"})
+    run = Results(tmp_path).choose(Selection()).run
+    assert float(run.neural_correlation["correlation"].sel(region="V4", layer="")) == run.sites("V4")["r"].median()
+
+
+def test_chance_of_one_r_and_of_a_median_differ(results):
+    best, held_out, median = results.choose(Selection()).run.chance("V4")
+    assert best > median > held_out
+
+
+def test_a_damaged_run_is_named_with_what_to_do_and_the_others_stay(tmp_path, run_datasets, other_datasets):
+    put(tmp_path, run_datasets)
+    broken = put(tmp_path, other_datasets, network="other")
+    damage(broken, "matches/correlation").unlink()
+    results = Results(tmp_path)
+    assert results.choose(Selection(network="other")).run.network == "tiny"
+    (problem,) = results.problems()
+    assert problem.name == "other against planted"
+    assert "matches" in problem.reason
+    assert problem.command == "unitscope match other planted"
+
+
+def test_a_changed_byte_is_found_when_it_is_read_and_the_run_is_given_up(tmp_path, run_datasets, monkeypatch):
+    monkeypatch.setattr("engine.runs.READ_AT_ONCE", 0)  # as with groups of a real size
+    damage(put(tmp_path, run_datasets), "thumbnails/pixels")
+    results = Results(tmp_path)
+    run = results.choose(Selection()).run
+    with pytest.raises(StoreError) as error:
+        run.dataset("thumbnails")
+    results.give_up(run.digest, error.value)
+    assert results.choose(Selection()) is None
+    assert "thumbnails" in results.problems()[0].reason
+
+
+def test_paths_of_the_server_are_kept_from_strangers(tmp_path, run_datasets):
+    damage(put(tmp_path, run_datasets), "matches/correlation").unlink()
+    (problem,) = Results(tmp_path, tells_paths=False).problems()
+    assert str(tmp_path) not in problem.reason
+    assert "STORE" in problem.reason
+    assert str(tmp_path) in Results(tmp_path).problems()[0].reason
+
+
+def test_datasets_are_one_copy_that_nobody_can_write_to(results):
+    run = results.choose(Selection()).run
+    matches = run.dataset("matches")
+    assert run.dataset("matches") is matches
+    with pytest.raises(ValueError, match="read-only"):
+        matches["correlation"].values[0, 0] = 1
+
+
+def test_stimuli_are_ordered_by_response(results):
+    run = results.choose(Selection()).run
+    response = run.dataset("recording")["response"].sel(site="site00")
+    ordered = response.sel(stimulus=run.by_response("site00")).values
+    assert (np.diff(ordered) <= 0).all()
+
+
+def test_a_picture_has_an_address_without_a_way_out(results):
+    run = results.choose(Selection()).run
+    assert address(run, "../../etc/passwd") == f"img/{run.digest}/..%2F..%2Fetc%2Fpasswd.jpg"
+    assert jpeg(run, "image0003").startswith(b"\xff\xd8")
+    with pytest.raises(KeyError):
+        jpeg(run, "../../etc/passwd")
+
+
+def test_the_page_never_loads_torch(tmp_path):
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import dashboard.app, dashboard.server\n"
+        "from dashboard.results import Results; from dashboard.views.session import Session\n"
+        "Session(Results())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"UNITSCOPE_STORE": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,228 @@
+"""Views without a browser: choose, and look at what is written and drawn."""
+
+import io
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dashboard import exporting
+from dashboard.results import Results
+from dashboard.server import make_server
+from dashboard.views.markup import Markup, joined, tag
+from dashboard.views.session import Session
+from engine.errors import SettingsError
+from tests.dashboard.stores import damage, put
+
+PAYLOAD = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def results(tmp_path, run_datasets, other_datasets) -> Results:
+    put(tmp_path, run_datasets)
+    put(tmp_path, other_datasets, network="other", title="Other Net")
+    return Results(tmp_path)
+
+
+def page_of(session: Session):
+    """The page that is shown, and its HTML without tags."""
+    page = next(page for page in session.pages.values() if page.screen is not None and page.screen.visible)
+    return page, {name: re.sub(r"<[^>]*>", " ", html) for name, html in page.screen.areas.items()}
+
+
+def test_text_is_escaped_and_markup_is_not():
+    assert (
+        tag("p", PAYLOAD, title='a"b') == f'<p title="a&quot;b">{PAYLOAD.replace("<", "&lt;").replace(">", "&gt;")}</p>'
+    )
+    assert joined([tag("b", "x"), "<", None, [1, Markup("<i></i>")]]) == "<b>x</b>&lt;1<i></i>"
+
+
+def test_overview_tells_the_neural_correlation_held_out_and_chance(results, run_datasets):
+    _, areas = page_of(Session(results))
+    whole = run_datasets["neural_correlation"].sel(region="V4", layer="")
+    assert f"{float(whole['correlation']):.2f}" in areas["header"] or "Other Net" in areas["header"]
+    assert "held-out r" in areas["header"]
+    assert "chance, median" in areas["header"]
+
+
+def test_site_header_tells_the_match_of_the_site(results, run_datasets):
+    _, areas = page_of(Session(results, {"page": "site", "network": "tiny", "site": "site02"}))
+    match = run_datasets["matches"].sel(site="site02").isel(rank=0)
+    assert "site02" in areas["header"]
+    assert f"{float(match['correlation']):.2f}" in areas["header"]
+    assert str(match["layer"].item()) in areas["header"]
+    assert f"map {int(match['channel'])}" in areas["header"]
+    assert "split half" in areas["header"]
+    assert "SIMULATED" in areas["footer"]
+
+
+def test_a_runner_up_is_called_one(results, run_datasets):
+    session = Session(results, {"page": "site", "network": "tiny", "site": "site02"})
+    session.act({"do": "step", "name": "rank", "by": 3})
+    page, areas = page_of(session)
+    assert "runner-up 3" in areas["header"]
+    assert "Unit of rank 3" in areas["favourites"]
+    r = float(run_datasets["matches"]["correlation"].sel(site="site02").isel(rank=3))
+    assert page.cards["responses"].data.attrs["correlation"] == r
+
+
+def test_one_choice_reaches_every_figure_of_the_page(results):
+    session = Session(results, {"page": "site", "network": "tiny", "site": "site02"})
+    session.act({"do": "select", "site": "site01"})
+    page, areas = page_of(session)
+    assert {page.cards[name].data.attrs["site"] for name in ("responses", "layers", "units")} == {"site01"}
+    selected = page.cards["rail"].shown.drawing.marks_of("RowLabelSelected").columns["text"]
+    assert list(selected) == ["site01"]
+    assert "site01" in areas["favourites"]
+
+
+def test_choosing_a_site_lets_go_of_rank_and_layer_but_not_of_the_image(results):
+    session = Session(
+        results, {"page": "site", "network": "tiny", "site": "site02", "rank": "3", "stimulus": "image0007"}
+    )
+    session.act({"do": "select", "site": "site01"})
+    chosen = session.selection
+    assert (chosen.site, chosen.rank, chosen.layer, chosen.stimulus) == ("site01", 0, "", "image0007")
+
+
+def test_steps_stop_at_both_ends(results):
+    session = Session(results, {"page": "site", "network": "tiny"})
+    sites = list(results.choose(session.selection).run.sites("V4").index)
+    session.act({"do": "step", "name": "site", "by": -1})
+    assert session.selection.site == sites[0]
+    session.act({"do": "step", "name": "site", "by": 500})
+    assert session.selection.site == sites[-1]
+    session.act({"do": "step", "name": "rank", "by": -1})
+    assert session.selection.rank == 0
+
+
+def test_a_layer_takes_its_best_unit_along(results, run_datasets):
+    session = Session(results, {"page": "site", "network": "tiny", "site": "site02"})
+    layers = run_datasets["matches"]["layer"].sel(site="site02").values
+    other = next(name for name in layers if name != layers[0])
+    session.act({"do": "select", "layer": other})
+    assert session.selection.layer == other
+    assert session.selection.rank == list(layers).index(other)
+    assert f"best in {other}" in page_of(session)[1]["header"]
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        {},
+        {"do": "nothing"},
+        {"do": "select", "page": "admin"},
+        {"do": "select", "rank": "x"},
+        {"do": "step", "name": "page", "by": 1},
+        {"do": "step", "name": "site", "by": "1"},
+        {"do": "export", "figure": "../x", "kind": "svg"},
+        {"do": "window", "width": None},
+    ],
+)
+def test_what_makes_no_sense_changes_nothing(results, action):
+    session = Session(results)
+    before = session.selection.query()
+    session.act(action)
+    assert session.selection.query() == before
+
+
+def test_the_address_says_what_is_shown_and_brings_it_back(results):
+    session = Session(results, {"page": "site", "network": "tiny", "site": "site02"})
+    session.act({"do": "select", "stimulus": "image0005"})
+    again = Session(results)
+    again.act({"do": "address", "query": session.browser.address["query"]})
+    assert again.browser.address["query"] == session.browser.address["query"]
+    assert page_of(again)[1]["stimulus"] == page_of(session)[1]["stimulus"]
+
+
+def test_dark_recolours_the_figures_that_are_there(results):
+    session = Session(results, {"page": "site"})
+    figure = page_of(session)[0].cards["responses"].shown.figure
+    session.act({"do": "theme"})
+    page, _ = page_of(session)
+    assert page.cards["responses"].shown.figure is figure
+    assert page.cards["responses"].shown.mode == "dark"
+    assert session.browser.theme == "dark"
+
+
+def test_the_table_holds_every_rank_and_marks_the_chosen_one(results, run_datasets):
+    session = Session(results, {"page": "runner-ups", "network": "tiny", "site": "site02", "rank": "4"})
+    page, _ = page_of(session)
+    html = page.screen.areas["table"]
+    r = run_datasets["matches"]["correlation"].sel(site="site02").values
+    assert html.count("<tr data-do") == np.isfinite(r).sum()
+    assert re.search(r'data-rank="4"[^>]*aria-selected="true"', html)
+    assert f"{r[0]:.3f}" in html
+
+
+def test_an_empty_store_says_what_is_missing_and_what_to_do(tmp_path):
+    session = Session(Results(tmp_path / "none"))
+    assert "No run yet in this store" in session.shown[0].layout
+    assert "unitscope demo" in session.shown[0].layout
+
+
+def test_a_broken_run_is_shown_with_what_to_do(tmp_path, run_datasets):
+    damage(put(tmp_path, run_datasets), "matches/correlation").unlink()
+    layout = Session(Results(tmp_path)).shown[0].layout
+    assert "A run cannot be shown" in layout
+    assert "unitscope match tiny planted" in layout
+
+
+def test_damage_that_shows_only_when_it_is_read_ends_in_words(tmp_path, run_datasets, monkeypatch):
+    monkeypatch.setattr("engine.runs.READ_AT_ONCE", 0)  # as with groups of a real size
+    damage(put(tmp_path, run_datasets), "match_responses/activation")
+    layout = Session(Results(tmp_path), {"page": "site"}).shown[0].layout
+    assert "A run cannot be shown" in layout
+    assert "match_responses" in layout
+
+
+def test_an_unknown_site_in_the_address_is_told(results):
+    session = Session(results, {"page": "site", "site": PAYLOAD})
+    assert "no site" in session.bar.areas["notice"]
+    assert "<img" not in session.bar.areas["notice"]
+
+
+def test_one_network_and_one_region_is_one_sentence_without_axes(tmp_path, run_datasets):
+    v4 = {
+        name: dataset.sel(site=dataset["region"] == "V4")
+        if "site" in dataset.dims and "region" in dataset.coords
+        else dataset
+        for name, dataset in run_datasets.items()
+    }
+    sites = v4["recording"]["site"].values
+    only = {name: dataset.sel(site=sites) if "site" in dataset.dims else dataset for name, dataset in v4.items()}
+    only["neural_correlation"] = run_datasets["neural_correlation"].sel(region=["V4"])
+    put(tmp_path, only)
+    page, areas = page_of(Session(Results(tmp_path)))
+    assert "Only Tiny Net was run" in areas["pair"]
+    assert "pair" not in page.cards
+
+
+@pytest.mark.parametrize("kind", ["svg", "pdf", "png", "csv"])
+def test_every_figure_of_a_page_leaves_it(results, kind, monkeypatch):
+    session, files = Session(results, {"page": "site", "network": "tiny", "site": "site02"}), []
+    monkeypatch.setattr(session.browser, "download", lambda *file: files.append(file))
+    session.act({"do": "export", "figure": "layers", "kind": kind})
+    ((name, media, content),) = files
+    assert name == f"tiny_planted_site02_layers.{kind}"
+    assert media == exporting.KINDS[kind]
+    assert len(content) > 500
+
+
+def test_names_of_files_stay_inside_their_folder():
+    assert exporting.file_name("../../etc", "a/b\0c", "x" * 300, kind="svg").startswith("etc_a-b-c_xxx")
+    assert len(exporting.file_name("x" * 300, kind="svg")) <= 124
+
+
+def test_csv_runs_nothing_in_a_spreadsheet():
+    table = pd.DataFrame({"site": ["=cmd|' /C calc'!A0", "+1", "fine"], "r": [-0.5, 0.1, np.nan]})
+    again = pd.read_csv(io.BytesIO(exporting.as_csv(table)))
+    assert list(again["site"]) == ["'=cmd|' /C calc'!A0", "'+1", "fine"]
+    assert again["r"].iloc[0] == -0.5
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "192.168.1.7", "example.org", "::"])
+def test_other_machines_are_kept_out_unless_they_are_let_in(tmp_path, address):
+    with pytest.raises(SettingsError, match="--allow-remote"):
+        make_server(tmp_path, address=address, warm=False)

@@ -1,0 +1,55 @@
+"""Medians over sites and their intervals."""
+
+import numpy as np
+import pytest
+from scipy.stats import bootstrap
+
+import engine
+from engine.errors import SettingsError
+from tests.engine.worked_example import planted_recording, tiny_network
+
+
+@pytest.fixture(scope="module")
+def network():
+    return tiny_network()
+
+
+def test_it_is_the_median_over_the_sites_of_a_region(network):
+    run = engine.match(network, planted_recording(network, noise=0.7), progress=False)
+    scores, best = run.dataset("neural_correlation"), run.dataset("matches")["correlation"][:, 0].values
+    assert scores["region"].values.tolist() == ["IT", "V4"]
+    np.testing.assert_allclose(scores["correlation"].sel(layer="").values, [np.median(best[4:]), np.median(best[:4])])
+    profile = run.dataset("layer_profile")
+    for layer in profile["layer"].values:
+        np.testing.assert_allclose(
+            scores["held_out"].sel(layer=layer, region="V4"), profile["held_out"].sel(layer=layer)[:4].median()
+        )
+
+
+def test_intervals_agree_with_scipys_percentile_bootstrap(network):
+    recording = planted_recording(network, noise=0.7, region=["V4"] * 7)
+    run = engine.match(network, recording, progress=False)
+    row = run.dataset("neural_correlation").sel(layer="", region="V4")
+    best = run.dataset("matches")["correlation"][:, 0].values
+    expected = bootstrap((best,), np.median, method="percentile", n_resamples=5000, rng=np.random.default_rng(0))
+    interval = [float(row["correlation_low"]), float(row["correlation_high"])]
+    np.testing.assert_allclose(interval, expected.confidence_interval, atol=0.03)
+
+
+def test_an_analysis_is_computed_once_and_again_for_another_seed(network, monkeypatch):
+    run = engine.match(network, planted_recording(network, noise=0.7), progress=False)
+    first = engine.analyse(run, "neural_correlation", seed=5)
+    with monkeypatch.context() as patch:
+        patch.setattr("engine.analyses.neural_correlation.compute", None)
+        assert engine.analyse(run, "neural_correlation", seed=5).identical(first)
+        with pytest.raises(TypeError, match="'NoneType' object is not callable"):
+            engine.analyse(run, "neural_correlation", seed=6)
+    assert engine.analyse(run, "neural_correlation", seed=6).attrs["seed"] == 6
+
+
+def test_unknown_analyses_and_settings_are_refused_by_name(network):
+    run = engine.match(network, planted_recording(network), progress=False)
+    with pytest.raises(SettingsError, match=r"no analysis 'decodign'. There are: neural_correlation, reliability"):
+        engine.analyse(run, "decodign")
+    with pytest.raises(SettingsError, match="unexpected keyword argument 'sites'"):
+        engine.analyse(run, "reliability", sites=3)

@@ -1,0 +1,98 @@
+"""The command line: what it prints, and one sentence instead of a traceback."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import engine
+from engine.cli import main
+from tests.engine.worked_example import planted_recording, tiny_network
+
+NETWORK = "tests.engine.worked_example:tiny_network"
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, list(arguments))
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
+
+
+@pytest.fixture
+def saved(tmp_path):
+    return str(planted_recording(tiny_network(), noise=0.5).save(tmp_path / "planted"))
+
+
+def test_match_prints_selected_held_out_and_chance_and_list_shows_the_run(saved):
+    code, output = run("match", NETWORK, saved, "--top", "10")
+    assert code == 0
+    assert "tiny@planted" in output
+    assert "V4: median over 4 sites of the best unit's r" in output
+    assert "held out" in output
+    assert "shuffled images" in output
+    code, output = run("list")
+    assert "tiny" in output
+    assert "complete" in output
+    matches = engine.open_run("tiny@planted").dataset("matches")
+    assert matches.sizes["rank"] == 10
+    code, output = run("analyse", "tiny@planted", "reliability")
+    assert code == 0
+    assert "noise_ceiling" in output
+
+
+def test_plan_says_passes_and_memory_and_computes_nothing(saved):
+    code, output = run("match", NETWORK, saved, "--plan", "--memory", "1GiB")
+    assert code == 0
+    assert "1 pass over the stimuli, 60 at a time, about" in output
+    assert engine.list_runs().empty
+
+
+def test_layers_can_be_chosen(saved):
+    assert run("match", NETWORK, saved, "--layers", "fc, conv2")[0] == 0
+    assert engine.open_run("tiny@planted").dataset("layers")["layer"].values.tolist() == ["conv2", "fc"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["match", "squeezenet9", "SAVED"], "squeezenet1_1"),
+        (["match", NETWORK, "no-such-recording"], "cowley-v4/190923"),
+        (["match", NETWORK, "SAVED", "--memory", "2MiB"], "Give memory="),
+        (["match", NETWORK, "SAVED", "--layers", "conv9"], "conv"),
+        (["analyse", "tiny@planted", "reliability"], "holds no runs. Make one with 'unitscope match'"),
+        (["list", "layers"], "name the network: unitscope list layers NETWORK"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence_that_names_the_fix(saved, arguments, message):
+    code, output = run(*[saved if a == "SAVED" else a for a in arguments])
+    assert code != 0
+    assert "Traceback" not in output
+    assert message in output
+
+
+def test_lists_of_recordings_networks_and_layers():
+    assert "builtin" in run("list", "recordings")[1]
+    assert "squeezenet1_1" in run("list", "networks")[1]
+    code, output = run("list", "layers", NETWORK)
+    assert code == 0
+    assert "4 layers, 5,578 units" in output
+    assert run("list")[1] == "No runs yet. Make one: unitscope match NETWORK RECORDING\n"
+
+
+def test_simulated_sites_are_said_to_be_simulated(tmp_path):
+    recording = planted_recording(tiny_network(), noise=0.5, attrs={"simulated": 1})
+    code, output = run("match", NETWORK, str(recording.save(tmp_path / "simulated")))
+    assert code == 0
+    assert "SIMULATED" in output
+
+
+def test_every_command_has_examples_or_a_sentence_of_help():
+    for name in main.list_commands(None):
+        code, output = run(name, "--help")
+        assert code == 0
+        assert len(output) > 200, name
+
+
+def test_the_summary_is_what_numpy_says(saved):
+    run("match", NETWORK, saved)
+    best = engine.open_run("tiny@planted").dataset("matches")["correlation"][:4, 0]
+    assert f"r {np.median(best):.3f}" in run("match", NETWORK, saved)[1]

@@ -1,0 +1,288 @@
+"""From network and recording to a stored run: exact, whatever the batch, resumed after a kill."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from torch import nn
+
+import engine
+from engine.errors import LayerError, MemoryBudgetError, SettingsError
+from engine.pipeline import plan_match
+from engine.schema import RUN_SCHEMAS, require
+from tests.engine.worked_example import IMAGE, activations, images, planted_recording, tiny_network, to_input
+
+QUIET = {"progress": False, "memory": "1GiB"}
+
+
+@pytest.fixture(scope="module")
+def network():
+    return tiny_network()
+
+
+def brute_force(network, recording, chosen=None) -> tuple[np.ndarray, list[tuple[str, int]]]:
+    """r (site, unit over all layers) by numpy in float64 over ``chosen`` stimuli, and which unit each column is."""
+    units = activations(network, np.stack([recording.stimuli.pixels(i) for i in recording.stimuli.ids]))
+    x = np.concatenate(list(units.values()), axis=1)
+    names = [(layer, index) for layer, values in units.items() for index in range(values.shape[1])]
+    chosen = slice(None) if chosen is None else chosen
+    y = recording.data["response"].values[chosen]
+    x, y = x[chosen] - x[chosen].mean(0), y - y.mean(0)
+    with np.errstate(invalid="ignore"):
+        return (y.T @ x) / np.sqrt((y**2).sum(0)[:, None] * (x**2).sum(0)), names
+
+
+def test_planted_units_are_found_with_r_of_one(network):
+    run = engine.match(network, planted_recording(network), **QUIET)
+    best = run.dataset("matches").isel(rank=0)
+    assert best["layer"].values[:5].tolist() == ["relu1", "conv2", "fc", "conv1", "fc"]
+    assert best["unit"].values[:5].tolist() == [700, 100, 3, 5, 0]
+    np.testing.assert_allclose(best["correlation"][:5], 1, atol=1e-6)
+    assert (best["correlation"][5:] < 0.7).all()
+    conv2 = best.sel(site="site1")
+    assert (int(conv2["channel"]), int(conv2["y"]), int(conv2["x"])) == np.unravel_index(100, (6, 8, 8))
+
+
+def test_every_group_is_what_the_schema_says(network):
+    run = engine.match(network, planted_recording(network, noise=0.5), **QUIET)
+    assert set(RUN_SCHEMAS) <= set(run.names)
+    for name in run.names:
+        require(run.dataset(name), name)
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.1])
+def test_matches_equal_brute_force_in_float64(network, missing):
+    recording = planted_recording(network, noise=0.7, missing=missing)
+    matches = engine.match(network, recording, **QUIET).dataset("matches")
+    for site in range(7):
+        seen = np.isfinite(recording.data["response"].values[:, site])
+        r, names = brute_force(network, recording, seen)
+        order = np.argsort(-np.where(np.isnan(r[site]), -np.inf, r[site]), kind="stable")[:100]
+        np.testing.assert_allclose(matches["correlation"][site], r[site][order], atol=1e-6)
+        position = {name: index for index, name in enumerate(names)}
+        mine = [
+            position[pair] for pair in zip(matches["layer"].values[site], matches["unit"].values[site], strict=True)
+        ]
+        np.testing.assert_allclose(r[site][mine], matches["correlation"][site], atol=1e-6)
+
+
+def test_held_out_values_equal_selection_and_scoring_by_hand(network):
+    recording = planted_recording(network, noise=0.7)
+    run = engine.match(network, recording, **QUIET)
+    fold = run.dataset("folds")["fold"].sel(stimulus=recording.data["stimulus"]).values
+    by_rank = []
+    for left_out in (0, 1):
+        selected, _ = brute_force(network, recording, fold != left_out)
+        scored, _ = brute_force(network, recording, fold == left_out)
+        order = np.argsort(-np.nan_to_num(selected, nan=-2), axis=1, kind="stable")[:, :100]
+        by_rank.append(np.take_along_axis(scored, order, 1))
+    held_out = run.dataset("matches")["held_out"].values
+    np.testing.assert_allclose(held_out[:, :3], np.mean(by_rank, axis=0)[:, :3], atol=2e-6)
+    profile = run.dataset("layer_profile")
+    assert float(profile["held_out"].max()) <= 1
+
+
+def test_batch_size_memory_and_order_change_nothing(network, tmp_path):
+    recording = planted_recording(network, noise=0.7)
+    turned = recording.select(stimuli=list(recording.stimuli.ids)[::-1])
+    expected = engine.match(network, recording, store=tmp_path / "a", **QUIET).dataset("matches")
+    for number, (other, batch) in enumerate([(recording, 1), (recording, 7), (turned, 32), (recording, 60)]):
+        run = engine.match(network, other, store=tmp_path / str(number), batch=batch, **QUIET)
+        xr.testing.assert_identical(run.dataset("matches").drop_attrs(), expected.drop_attrs())
+
+
+def test_what_a_run_says_hangs_together(network):
+    """Identity 5 of the checks: whole network >= layer, histogram totals, thresholds, best positions."""
+    run = engine.match(network, planted_recording(network, noise=0.7), **QUIET)
+    matches, profile, layers = run.dataset("matches"), run.dataset("layer_profile"), run.dataset("layers")
+    assert (matches["correlation"].diff("rank") <= 0).all()
+    assert (profile["correlation"] <= matches["correlation"][:, 0]).all()
+    np.testing.assert_array_equal(profile["correlation"].max("layer"), matches["correlation"][:, 0])
+    counts = run.dataset("unit_counts")["count"]
+    np.testing.assert_array_equal(counts.sum("r_bin"), np.tile(layers["n_ok"].values[:, None], 7))
+    maps = run.dataset("feature_maps")
+    assert (maps["correlation"].groupby("layer").max() - profile["correlation"] <= 1e-6).all()
+    thresholds = [(maps["correlation"] > t).sum("site") for t in np.arange(0.1, 0.7, 0.1)]
+    assert all((low >= high).all() for low, high in pairwise(thresholds))
+    of_rank = run.dataset("match_responses")["activation"][matches["match_unit"].values.ravel()]
+    response = run.dataset("recording")["response"].sel(stimulus=of_rank["stimulus"]).values
+    site = np.repeat(np.arange(7), 100)
+    r = [np.corrcoef(of_rank.values[k].astype(float), response[:, s])[0, 1] for k, s in enumerate(site)]
+    np.testing.assert_allclose(r, matches["correlation"].values.ravel(), atol=1e-12)
+
+
+def test_shuffled_sites_show_what_chance_gives(network):
+    run = engine.match(network, planted_recording(network), shuffles=50, **QUIET)
+    null = run.dataset("null")
+    assert null["region"].values.tolist() == ["IT"] * 50 + ["V4"] * 50
+    planted = run.dataset("matches")["correlation"][:5, 0]
+    assert float(null["network_correlation"].quantile(0.95)) < 0.8 < float(planted.min())
+    assert abs(float(null["network_held_out"].mean())) < 0.1
+    np.testing.assert_allclose(null["correlation"].max("layer"), null["network_correlation"])
+
+
+def test_without_folds_there_are_no_held_out_values(network):
+    run = engine.match(network, planted_recording(network), folds=1, **QUIET)
+    assert np.isnan(run.dataset("matches")["held_out"]).all()
+    assert np.isnan(run.dataset("null")["network_held_out"]).all()
+    assert "fold_matches" not in run.names
+
+
+class Degenerate(nn.Module):
+    """One channel each: normal, dead, not finite for bright images, active for one image only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out = nn.Identity()
+        self.head = nn.Tanh()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mean = x.mean((1, 2, 3))
+        brightest = (mean > 0.9).float()
+        return self.head(torch.stack([mean, mean * 0 + 0.3, torch.where(mean > 0.9, torch.nan, mean), brightest], 1))
+
+
+def test_degenerate_units_are_counted_and_never_ranked():
+    pictures = images()
+    pictures[17] = 250
+    network = engine.Network.from_module(Degenerate(), to_input, name="bad", layers=["head"], image_size=(IMAGE, IMAGE))
+    rng = np.random.default_rng(0)
+    recording = engine.Recording.from_arrays(
+        rng.normal(size=(60, 3)), pictures, stimulus_ids=[f"im{i}" for i in range(60)]
+    )
+    run = engine.match(network, recording, top=4, **QUIET)
+    layer = run.dataset("layers").isel(layer=0)
+    assert [int(layer[f"n_{s}"]) for s in ("ok", "constant", "low_variation", "nonfinite")] == [2, 1, 0, 1]
+    assert str(layer["first_nonfinite"].values) == "im17"
+    matches = run.dataset("matches")
+    for site in range(3):
+        assert sorted(matches["unit"].values[site].tolist()) == [-1, -1, 0, 3]
+        assert np.isnan(matches["correlation"].values[site, 2:]).all()
+        status = dict(zip(matches["unit"].values[site].tolist(), matches["status"].values[site].tolist(), strict=True))
+        assert (status[0], status[3], status[-1]) == ("ok", "sparse", "")
+
+
+def test_what_does_not_change_a_number_hits_the_cache(network):
+    recording = planted_recording(network, noise=0.5)
+    first = engine.match(network, recording, **QUIET)
+    created = first.manifest["created"]
+    again = engine.match(
+        tiny_network(), planted_recording(network, noise=0.5), batch=3, device="cpu", memory="2GiB", progress=False
+    )
+    assert again.digest == first.digest
+    assert again.manifest["created"] == created
+
+
+@pytest.mark.parametrize("change", [{"top": 50}, {"folds": 3}, {"seed": 1}, {"shuffles": 4}])
+def test_what_changes_a_number_misses_it(network, change):
+    recording = planted_recording(network)
+    digests = [engine.match(network, recording, **QUIET, **settings).digest for settings in ({}, change)]
+    assert digests[0] != digests[1]
+
+
+def test_a_second_pass_over_the_layers_gives_the_same_run(network, tmp_path):
+    recording = planted_recording(network, n=200, noise=0.7)
+    ample = engine.match(network, recording, store=tmp_path / "ample", **QUIET)
+    smallest = str(_smallest_memory(network, recording))
+    assert len(plan_match(network, recording, memory=smallest).passes) > 1
+    tight = engine.match(network, recording, store=tmp_path / "tight", memory=smallest, progress=False)
+    xr.testing.assert_identical(ample.dataset("matches").drop_attrs(), tight.dataset("matches").drop_attrs())
+    for name in ("layer_matches", "feature_maps", "null"):
+        one, other = (run.dataset(name)["correlation"] for run in (ample, tight))
+        xr.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def _smallest_memory(network, recording) -> str:
+    with pytest.raises(MemoryBudgetError) as error:
+        plan_match(network, recording, memory="1MiB")
+    return str(error.value).split("memory=")[2].split(" ")[0]
+
+
+def test_too_little_memory_is_refused_before_the_first_forward_pass(network, monkeypatch):
+    recording = planted_recording(network)
+    monkeypatch.setattr(type(network.module), "forward", None)
+    with pytest.raises(
+        MemoryBudgetError, match=r"memory=1 MiB is too little for this network and recording: at least .*MiB"
+    ):
+        engine.match(network, recording, memory="1MiB", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"device": "tpu"}, "device='tpu' is unknown. Choose 'auto', 'cpu', 'cuda' or 'cuda:N'"),
+        ({"device": "cuda:99"}, "sees .* CUDA devices here"),
+        ({"top": 0}, "top=0: a whole number of at least 1"),
+        ({"folds": 40}, "folds=40 with 60 stimuli"),
+        ({"memory": "lots"}, "memory='lots' is no amount of memory"),
+    ],
+)
+def test_wrong_settings_are_refused_by_name(network, settings, message):
+    with pytest.raises(SettingsError, match=message):
+        engine.match(network, planted_recording(network), **{**QUIET, **settings})
+
+
+def test_a_network_without_layers_is_refused(network):
+    bare = replace(network, layers=network.layers.iloc[:0])
+    with pytest.raises(LayerError, match="tiny has no layers to match"):
+        engine.match(bare, planted_recording(network), **QUIET)
+
+
+def test_an_interrupted_match_goes_on_and_ends_with_the_same_numbers(network, tmp_path, monkeypatch):
+    recording = planted_recording(network, noise=0.7)
+    whole = engine.match(network, recording, store=tmp_path / "whole", **QUIET)
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("engine.pipeline.merge_layers", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            engine.match(network, recording, store=tmp_path / "cut", **QUIET)
+    assert engine.list_runs(tmp_path / "cut")["status"].tolist() == ["incomplete"]
+    with monkeypatch.context() as patch:
+        patch.setattr("engine.pipeline.match_layers", interrupted)  # all layers are there: not one is computed again
+        resumed = engine.match(network, recording, store=tmp_path / "cut", **QUIET)
+    for name in RUN_SCHEMAS:
+        xr.testing.assert_identical(resumed.dataset(name), whole.dataset(name))
+
+
+KILLED = """
+import sys, torch
+torch.set_num_threads(1)
+import engine
+from tests.engine.worked_example import planted_recording, tiny_network
+network = tiny_network()
+print("started", flush=True)
+engine.match(network, planted_recording(network, noise=0.7), store=sys.argv[1], progress=False, memory="1GiB")
+print("done", flush=True)
+"""
+
+
+def test_a_match_that_is_killed_anywhere_ends_with_the_same_numbers(network, tmp_path):
+    recording = planted_recording(network, noise=0.7)
+    whole = engine.match(network, recording, store=tmp_path / "whole", **QUIET)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    for wait in np.random.default_rng(0).uniform(0.0, 0.5, size=4):
+        process = subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(tmp_path / "cut")], stdout=subprocess.PIPE, text=True, env=environment
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "started\n"
+        time.sleep(wait)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+    resumed = engine.match(network, recording, store=tmp_path / "cut", **QUIET)
+    assert resumed.verify() == []
+    for name in RUN_SCHEMAS:
+        xr.testing.assert_identical(resumed.dataset(name), whole.dataset(name))
