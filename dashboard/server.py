@@ -71,7 +71,7 @@ def make_server(
     warm: bool = True,
     allow_remote: bool = False,
 ) -> Server:
-    """Return the server, listening and not yet started; see :func:`serve`."""
+    """Return the server, listening; it answers once its loop runs. See :func:`serve`."""
     if not allow_remote and not _is_loopback(address):
         raise SettingsError(
             f"{address} can be reached from other machines, and the dashboard has no password. "
@@ -88,7 +88,7 @@ def make_server(
     if warm:
         Session(results)
     try:
-        return pn.io.server.get_server(
+        server = pn.io.server.get_server(
             {"/": page},
             port=port,
             address=address,
@@ -108,6 +108,8 @@ def make_server(
         raise SettingsError(
             f"Port {port} of {address} cannot be used ({error.strerror}). Choose another: --port 0"
         ) from error
+    server.start()  # without it nobody sweeps up the sessions that were left
+    return server
 
 
 def _is_loopback(address: str) -> bool:

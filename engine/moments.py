@@ -234,10 +234,10 @@ def _inverse_norm(sum_of_squares: torch.Tensor, n: torch.Tensor, rounding: torch
 
 
 def _clamp(r: torch.Tensor) -> torch.Tensor:
-    excess = torch.nan_to_num(r.abs()).max() if r.numel() else torch.zeros(())
-    if float(excess) > 1 + 1e-6:
+    if bool((r.abs() > 1 + 1e-6).any()):
         raise NetworkError(
-            f"a correlation of {float(excess):.7f} came out, beyond 1 by more than rounding: the activations leave the "
-            "range in which float32 sums are exact. Send us the network and the layer; nothing was stored."
+            f"a correlation of {float(r.abs().nan_to_num().max()):.7f} came out, beyond 1 by more than rounding: the "
+            "activations leave the range in which float32 sums are exact. Send us the network and the layer; nothing "
+            "was stored."
         )
     return r.clamp_(-1.0, 1.0)

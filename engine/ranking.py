@@ -87,15 +87,19 @@ class TopUnits:
         self.layer = layer
         self.top = top
         self.candidates = Candidates.none()
-        self._floor: torch.Tensor | None = None
+        self._last: torch.Tensor | None = None
 
     def add(self, r: torch.Tensor, first_unit: int) -> None:
         """Add a chunk: ``r`` (column, unit) with -inf for units that are not ranked, from unit ``first_unit`` on."""
-        kth = torch.topk(r, min(self.top, r.shape[1]), dim=1).values[:, -1]
-        full = r.shape[1] >= self.top
-        chunk_floor = kth if full else torch.full_like(kth, -torch.inf)
-        self._floor = chunk_floor if self._floor is None else torch.maximum(self._floor, chunk_floor)
-        reaches = (r >= (self._floor - MARGIN)[:, None]) & torch.isfinite(r)
+        if self._last is None:
+            last = torch.topk(r, min(self.top, r.shape[1]), dim=1).values[:, -1]
+            self._last = last if r.shape[1] >= self.top else torch.full_like(last, -torch.inf)
+        reaches = r >= (self._last - MARGIN).clamp_min(-2)[:, None]
         column, unit = (index.cpu().numpy() for index in reaches.nonzero(as_tuple=True))
+        if len(column) == 0:
+            return
         found = Candidates(column, np.full(len(column), self.layer), unit + first_unit, r[reaches].cpu().numpy())
         self.candidates = best(Candidates.join([self.candidates, found]), self.top)
+        at_last = self.candidates.take(np.flatnonzero(self.candidates.rank() == self.top - 1))
+        index = torch.from_numpy(at_last.column).to(r.device)
+        self._last[index] = torch.maximum(self._last[index], torch.from_numpy(at_last.r).to(r))

@@ -169,8 +169,8 @@ def ground_truth(recording: Recording, run: "Run") -> pd.DataFrame:
     pd.DataFrame
         One row a site: ``site``, ``region``, ``true_reliability``, ``true_layer``, ``true_unit``; ``layer``, ``unit``
         and ``correlation`` of its match; ``ceiling``, the square root of the reliability; ``true_rank``, where the true
-        unit stands in the table (-1: nowhere); ``found``: the match is the true unit, or its standardised responses equal
-        that unit's to 1e-6.
+        unit stands in the table (-1: nowhere); ``found``: the match is the true unit, or its standardised responses
+        equal that unit's to 1e-6.
 
     Raises
     ------

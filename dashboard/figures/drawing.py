@@ -24,7 +24,13 @@ from dashboard.theme import FONT, TOKENS, Mode
 __all__ = ["PAPER_FORMATS", "Shown", "page_style", "paper", "to_holoviews", "write_paper"]
 
 _UNKNOWN_PX = 400
-_BARE = {"toolbar": None, "default_tools": [], "show_grid": True, "show_legend": False, "apply_ranges": False}
+_BARE: dict[str, Any] = {
+    "toolbar": None,
+    "default_tools": [],
+    "show_grid": True,
+    "show_legend": False,
+    "apply_ranges": False,
+}
 _BOKEH = hv.renderer("bokeh").instance(theme=None)  # theme=None: else HoloViews replaces the document's theme
 
 # Bokeh renders a tooltip for every point under the pointer, pictures and all, and only then keeps ``limit`` of them: on

@@ -15,8 +15,9 @@ from engine.recordings import Recording, open_recording
 from engine.simulation import N_REPEATS, SPONTANEOUS, activations_of, is_usable, spike_counts, squares_and_blank
 
 LAYERS = (  # kernel, stride, padding on the left and above
-    ("conv1", 3, 2, 0), ("pool1", 3, 2, 0), ("fire2", 3, 1, 1), ("fire3", 3, 1, 1), ("pool3", 3, 2, 0), ("fire4", 3, 1, 1),
-    ("fire5", 3, 1, 1), ("pool5", 3, 2, 0), ("fire6", 3, 1, 1), ("fire7", 3, 1, 1), ("fire8", 3, 1, 1), ("fire9", 3, 1, 1),
+    ("conv1", 3, 2, 0), ("pool1", 3, 2, 0), ("fire2", 3, 1, 1), ("fire3", 3, 1, 1),
+    ("pool3", 3, 2, 0), ("fire4", 3, 1, 1), ("fire5", 3, 1, 1), ("pool5", 3, 2, 0),
+    ("fire6", 3, 1, 1), ("fire7", 3, 1, 1), ("fire8", 3, 1, 1), ("fire9", 3, 1, 1),
 )  # fmt: skip
 
 

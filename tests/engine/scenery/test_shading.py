@@ -23,7 +23,7 @@ def picture(mesh: Mesh, light: Array) -> Array:
 def test_a_ball_is_brightest_towards_the_light() -> None:
     mesh = ball(n=32).painted(Material(0.6, 0.0))
     lit = picture(mesh, RIGHT)
-    row, column = np.unravel_index(np.nanargmax(lit), lit.shape)
+    _, column = np.unravel_index(np.nanargmax(lit), lit.shape)
     assert column > 0.6 * SIDE
     assert np.nanmean(lit[:, SIDE // 2 :]) > 1.5 * np.nanmean(lit[:, : SIDE // 2])
     above = picture(mesh, ABOVE)
