@@ -1,50 +1,77 @@
 """The commands ``unitscope serve`` and ``unitscope demo``."""
 
+import subprocess
 import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 import engine
+from dashboard.server import PORT
+from dashboard.server import serve as start_server
 from engine.cli import match_options, summary
+from engine.recordings import BUILTIN
+from engine.world import open_world
 
 NETWORKS = ("squeezenet1_1", "efficientnet_lite0")
-"""The demo's networks: the sites are simulated from units of the first; the second is an honest match across networks."""
+"""The demo's networks: the sites are simulated from units of the first, the second is an honest match across."""
+
+
+def _page_options(command: Callable[..., None]) -> Callable[..., None]:
+    port = click.option("--port", default=PORT, show_default=True, help="0: any free one.")
+    return port(click.option("--show/--no-show", default=False, help="Open the browser.")(command))
 
 
 @click.command()
 @click.option("--store", type=click.Path(path_type=Path), help="Folder of the runs.")
-@click.option("--port", default=5006, show_default=True, help="0: any free one.")
-@click.option("--show/--no-show", default=False, help="Open the browser.")
-def serve(store: Path | None, port: int, show: bool) -> None:
-    """Serve the dashboard on this machine."""
-    from dashboard.server import serve as start
+@click.option("--address", default="127.0.0.1", show_default=True, help="Interface to listen on.")
+@click.option("--allow-remote", is_flag=True, help="Let other machines connect; there is no password.")
+@_page_options
+def serve(store: Path | None, address: str, allow_remote: bool, port: int, show: bool) -> None:
+    r"""Serve the dashboard, on this machine only.
 
-    start(store, port=port, show=show)
+    \b
+    unitscope serve
+    unitscope serve --store /data/runs --port 8000 --show
+    """
+    start_server(store, port=port, address=address, allow_remote=allow_remote, show=show)
 
 
 @click.command()
-@click.option("--port", default=5006, show_default=True, help="0: any free one.")
-@click.option("--show/--no-show", default=False, help="Open the browser.")
-@click.option("--serve/--no-serve", "then_serve", default=True, help="Serve the page when the matches are there.")
+@click.option(
+    "--serve/--no-serve", "then_serve", default=True, help="Serve the page as soon as there is something to see."
+)
 @match_options
-def demo(port: int, show: bool, then_serve: bool, store: Path | None, device: str, memory: str) -> None:
-    """Match two real networks against the built-in world of SIMULATED sites, then serve the dashboard.
+@_page_options
+def demo(then_serve: bool, store: Path | None, device: str, memory: str, port: int, show: bool) -> None:
+    """Match two real networks against the built-in world of SIMULATED sites and serve the dashboard.
 
-    Needs no network connection. The first time it renders 640 images and matches both networks; later it starts at once.
+    Needs no network connection. The first time it renders 640 images and matches SqueezeNet 1.1; then it serves the
+    page, while EfficientNet-Lite0 is matched: reload the page when that is done. Later all is there at once.
     """
-    recording = engine.open_recording("builtin")
-    for name in NETWORKS:
-        run = engine.match(
-            engine.load_network(name),
-            recording,
-            device=device,
-            memory=memory,
-            store=store,
-            progress=sys.stderr.isatty(),
+    click.echo("The built-in world: 640 rendered images, 88 SIMULATED sites.", err=True)
+    recording = open_world(progress=sys.stderr.isatty())
+    first, second = NETWORKS
+    settings = {"device": device, "memory": memory, "store": store}
+    click.echo(summary(engine.match(engine.load_network(first), recording, progress=sys.stderr.isatty(), **settings)))
+    if not then_serve:
+        click.echo(
+            summary(engine.match(engine.load_network(second), recording, progress=sys.stderr.isatty(), **settings))
         )
-        click.echo(summary(run))
-    if then_serve:
-        from dashboard.server import serve as start
+        return
+    with _matching_beside(second, settings):
+        start_server(store, port=port, show=show)
 
-        start(store, port=port, show=show)
+
+@contextmanager
+def _matching_beside(network: str, settings: Mapping[str, object]) -> Iterator[None]:
+    """Match a network against the built-in world in a process of its own, which ends with the ``with``."""
+    options = [f"--{name}={value}" for name, value in settings.items() if value is not None]
+    process = subprocess.Popen([sys.executable, "-m", "engine.cli", "match", network, BUILTIN, *options])
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()

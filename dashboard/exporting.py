@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from dashboard.figures.paper import PAPER_FORMATS, paper, write_paper
 from dashboard.figures.marks import Drawing
+from dashboard.figures.paper import PAPER_FORMATS, paper, write_paper
 
 KINDS = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png", "csv": "text/csv"}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

@@ -1,29 +1,24 @@
-"""What does the store say? Answers for the views, from one read-only copy a process of what the runs hold.
-
-Sessions hold no arrays: they ask here, and get datasets that nobody can write to. Nothing here, or below, loads torch.
-"""
+"""What does the store hold, and which part of it is chosen? One answer a process, for all sessions, without torch."""
 
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import xarray as xr
 
-from dashboard.figures import chance
+from dashboard.runs import OpenRun
 from dashboard.state import Selection
 from engine.errors import EngineError
-from engine.store import Run, list_runs, open_run, store_root
+from engine.store import list_runs, open_run, store_root
 
 COMPLETE = "complete"
 _RELIST_AFTER_S = 2.0
 _RUNS_IN_MEMORY = 12
+_UNFINISHED = "It is still computed, or was stopped. The same command goes on where it stopped."
 
 
 @dataclass(frozen=True)
@@ -33,6 +28,7 @@ class Problem:
     name: str
     reason: str
     command: str
+    is_unfinished: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,7 @@ class Chosen:
     ``notice`` says in a sentence what had to be replaced, and is empty where nothing was.
     """
 
-    run: "OpenRun"
+    run: OpenRun
     region: str
     site: str
     rank: int
@@ -59,216 +55,6 @@ class Chosen:
     def shown_stimulus(self) -> str:
         """The stimulus that figures mark: the chosen one, else the one that drives the site most."""
         return self.stimulus or next(iter(self.run.by_response(self.site)), "")
-
-
-class OpenRun:
-    """One run, its groups in memory once somebody asked for them, and what the page says of it."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._loaded: dict[str, xr.Dataset] = {}
-        self._lock = threading.Lock()
-        self.digest: str = run.digest
-        self.names = frozenset(run.names)
-        self.jpegs: dict[str, bytes] = {}
-        """Pictures of the stimuli that were asked for so far."""
-
-    def dataset(self, name: str) -> xr.Dataset:
-        """Return a group of the run, read once and never written to.
-
-        Raises
-        ------
-        StoreError
-            If the run has no such group, or it is damaged.
-        """
-        with self._lock:
-            if name not in self._loaded:
-                self._loaded[name] = _read_only(self._run.dataset(name).load())
-            return self._loaded[name]
-
-    def has(self, name: str) -> bool:
-        """Say whether the run holds the group ``name``."""
-        return name in self.names
-
-    @cached_property
-    def manifest(self) -> Mapping[str, Any]:
-        """Provenance of the run."""
-        return self._run.manifest
-
-    @cached_property
-    def network(self) -> str:
-        """Name of the network, as the store lists it."""
-        return _name_of(self.manifest.get("network"))
-
-    @cached_property
-    def network_title(self) -> str:
-        """Title of the network for people, "SqueezeNet 1.1"; its name where it has none."""
-        told = self.manifest.get("network")
-        metadata = {**told, **told.get("metadata", {})} if isinstance(told, Mapping) else {}
-        title = str(metadata.get("title") or "")
-        random = "random" in self.network and "random" not in title
-        return f"{title}, random weights" if title and random else title or self.network
-
-    @cached_property
-    def is_control(self) -> bool:
-        """Whether the network was never trained."""
-        told = self.manifest.get("network")
-        weights = str(told.get("weights", "")) if isinstance(told, Mapping) else ""
-        return weights.startswith("random") or "random weights" in self.network
-
-    @cached_property
-    def recording(self) -> str:
-        """Name of the recording."""
-        return _name_of(self.manifest.get("recording")) or str(self.dataset("recording").attrs.get("name", ""))
-
-    @cached_property
-    def attrs(self) -> Mapping[str, Any]:
-        """Attributes of the recording."""
-        return self.dataset("recording").attrs
-
-    @cached_property
-    def is_simulated(self) -> bool:
-        """Whether the recording was simulated."""
-        return bool(int(self.attrs.get("simulated", 0) or 0))
-
-    @cached_property
-    def regions(self) -> list[str]:
-        """Regions of the recording, in the order of its sites."""
-        return list(dict.fromkeys(str(name) for name in self.dataset("recording")["region"].values))
-
-    @cached_property
-    def stimuli(self) -> list[str]:
-        """Ids of the stimuli."""
-        return [str(name) for name in self.dataset("recording")["stimulus"].values]
-
-    @cached_property
-    def layers(self) -> list[str]:
-        """Names of the layers, in execution order."""
-        return [str(name) for name in self.dataset("layers")["layer"].values]
-
-    @cached_property
-    def n_units(self) -> int:
-        """Units of all layers."""
-        return int(self.dataset("layers")["units"].sum())
-
-    @cached_property
-    def n_folds(self) -> int:
-        """Parts of the stimuli; 1 means that nothing was held out."""
-        return int(self.dataset("folds")["fold"].values.max(initial=0)) + 1 if self.has("folds") else 1
-
-    @cached_property
-    def top(self) -> int:
-        """Ranks that the run holds for each site."""
-        return self.dataset("matches").sizes["rank"]
-
-    def sites(self, region: str) -> pd.DataFrame:
-        """Return the sites of a region, best match first: ``r``, ``held_out``, ``noise_ceiling``, indexed by id."""
-        return self._sites[region]
-
-    @cached_property
-    def _sites(self) -> dict[str, pd.DataFrame]:
-        matches, recording = self.dataset("matches"), self.dataset("recording")
-        table = pd.DataFrame(
-            {
-                "r": matches["correlation"].isel(rank=0).values,
-                "held_out": matches["held_out"].isel(rank=0).values,
-                "noise_ceiling": self.noise_ceiling.reindex(site=matches["site"]).values,
-                "region": recording["region"].sel(site=matches["site"]).values,
-            },
-            index=pd.Index([str(name) for name in matches["site"].values], name="site"),
-        )
-        ranked = table.sort_values("r", ascending=False, kind="stable", na_position="last")
-        return {region: ranked[ranked["region"] == region].drop(columns="region") for region in self.regions}
-
-    @cached_property
-    def noise_ceiling(self) -> xr.DataArray:
-        """Noise ceiling of each site, (site); NaN where there are no trials to tell."""
-        if self.has("reliability"):
-            return self.dataset("reliability")["noise_ceiling"]
-        sites = self.dataset("matches")["site"]
-        return xr.DataArray(np.full(sites.size, np.nan), dims="site", coords={"site": sites})
-
-    @cached_property
-    def neural_correlation(self) -> xr.Dataset:
-        """Neural correlation of the network and its layers, (region, layer); without intervals if the run has none."""
-        if self.has("neural_correlation"):
-            return self.dataset("neural_correlation")
-        matches, profile = self.dataset("matches"), self.dataset("layer_profile")
-        regions = self.dataset("recording")["region"]
-        values = {
-            name: np.full((len(self.regions), len(self.layers) + 1), np.nan) for name in ("correlation", "held_out")
-        }
-        for i, region in enumerate(self.regions):
-            sites = regions["site"][regions == region]
-            for name, value in values.items():
-                value[i, 0] = matches[name].isel(rank=0).sel(site=sites).median("site")
-                value[i, 1:] = profile[name].sel(site=sites).median("site")
-        unknown = {f"{name}_{end}": np.full_like(values[name], np.nan) for name in values for end in ("low", "high")}
-        limits = [[self.chance(region)[2]] * (len(self.layers) + 1) for region in self.regions]
-        dims = ("region", "layer")
-        return xr.Dataset(
-            {name: (dims, value) for name, value in {**values, **unknown, "chance_median": np.array(limits)}.items()},
-            {"region": self.regions, "layer": ["", *self.layers]},
-        )
-
-    @cached_property
-    def ceiling_method(self) -> str:
-        """How the noise ceiling was estimated; "not available: no trials" where it was not."""
-        if not np.isfinite(self.noise_ceiling.values).any():
-            return "not available: no trials"
-        return str(self.dataset("reliability").attrs.get("method", "split halves"))
-
-    @cached_property
-    def null(self) -> xr.Dataset:
-        """What shuffled images give; without shuffles where the run has none."""
-        if self.has("null"):
-            return self.dataset("null")
-        none = np.empty(0)
-        within = ("layer", "shuffle"), np.empty((len(self.layers), 0))
-        return xr.Dataset(
-            {
-                "correlation": within,
-                "held_out": within,
-                "network_correlation": ("shuffle", none),
-                "network_held_out": ("shuffle", none),
-            },
-            {"layer": self.layers, "site": ("shuffle", none.astype(str)), "region": ("shuffle", none.astype(str))},
-        )
-
-    @cached_property
-    def _chance(self) -> dict[str, tuple[float, float, float]]:
-        null = self.null
-        return {
-            region: (
-                chance.best_of_all(null, region),
-                chance.held_out(null, region),
-                chance.median_over_sites(null, region),
-            )
-            for region in self.regions
-        }
-
-    def chance(self, region: str) -> tuple[float, float, float]:
-        """Return chance for the best of all units, for a held-out r (95 % of shuffles), and for a median over sites."""
-        return self._chance[region]
-
-    def layer_of(self, site: str, rank: int) -> str:
-        """Return the layer of the unit at ``rank``; empty where there is none."""
-        return str(self.dataset("matches")["layer"].sel(site=site).isel(rank=rank).item())
-
-    def rank_in_layer(self, site: str, layer: str) -> int | None:
-        """Return the best rank of ``site`` that a unit of ``layer`` holds; None if no such unit is in the ranking."""
-        found = np.flatnonzero(self.dataset("matches")["layer"].sel(site=site).values == layer)
-        return int(found[0]) if found.size else None
-
-    def n_ranks(self, site: str) -> int:
-        """Return how many units are ranked for ``site``; the rest of the ranks is padding."""
-        return int(np.isfinite(self.dataset("matches")["correlation"].sel(site=site).values).sum())
-
-    def by_response(self, site: str) -> list[str]:
-        """Return the stimuli that ``site`` was shown, strongest response first."""
-        response = self.dataset("recording")["response"].sel(site=site).values
-        order = np.argsort(-np.nan_to_num(response, nan=-np.inf), kind="stable")
-        return [self.stimuli[i] for i in order if np.isfinite(response[i])]
 
 
 class Results:
@@ -369,9 +155,7 @@ class Results:
         name = f"{row.network} against {row.recording}" if row.network else str(row.digest)[:12]
         command = f"unitscope match {row.network} {row.recording}" if row.network else "unitscope list runs"
         if row.status == "incomplete":
-            return Problem(
-                name, "It is still computed, or was stopped. The same command goes on where it stopped.", command
-            )
+            return Problem(name, _UNFINISHED, command, is_unfinished=True)
         if row.status != COMPLETE:
             return Problem(name, self.told(str(row.status)), command)
         if row.digest not in self._checked:
@@ -390,7 +174,9 @@ class Results:
             run = self._runs[digest]
             names = {"network": run.network, "recording": run.recording}
             command = f"unitscope match {names['network']} {names['recording']}"
-            self._checked[digest] = Problem(f"{names['network']} against {names['recording']}", self.told(str(error)), command)
+            self._checked[digest] = Problem(
+                f"{names['network']} against {names['recording']}", self.told(str(error)), command
+            )
             self._listed = None
 
 
@@ -398,14 +184,3 @@ def _either(wanted: str, there: list[str], what: str, missed: list[str]) -> str:
     if wanted and wanted not in there:
         missed.append(f"{what} “{wanted[:80]}”")
     return wanted if wanted in there else there[0]
-
-
-def _name_of(told: Any) -> str:
-    return str(told.get("name", "")) if isinstance(told, Mapping) else str(told or "")
-
-
-def _read_only(dataset: xr.Dataset) -> xr.Dataset:
-    for variable in dataset.variables.values():
-        if isinstance(variable.data, np.ndarray):
-            variable.data.flags.writeable = False
-    return dataset

@@ -7,8 +7,8 @@ export function render({ model, el }) {
   root.innerHTML = model.layout;
 
   const shown = {};
-  const fill = () => {
-    for (const [name, html] of Object.entries(model.areas)) {
+  const fill = (areas) => {
+    for (const [name, html] of Object.entries(areas)) {
       if (shown[name] === html) continue;
       const area = root.querySelector(`[data-area="${name}"]`);
       if (!area) continue;
@@ -22,8 +22,9 @@ export function render({ model, el }) {
       follow(area);
     }
   };
-  fill();
-  model.on("areas", fill);
+  fill(model.areas);
+  model.on("areas", () => fill(model.areas));
+  model.on("msg:custom", (message) => fill(message.areas));
 
   const figures = model.get_child("figures");
   model.slots.forEach((name, i) => root.querySelector(`[data-slot="${name}"]`)?.append(figures[i]));
@@ -46,6 +47,7 @@ export function render({ model, el }) {
     event.preventDefault();
     event.stopPropagation();
   });
+  model.send_msg({ do: "ready" });
   return root;
 }
 

@@ -75,7 +75,7 @@ def make_server(
     if not allow_remote and not _is_loopback(address):
         raise SettingsError(
             f"{address} can be reached from other machines, and the dashboard has no password. "
-            "Serve on 127.0.0.1, or say that you mean it with --allow-remote."
+            "Serve on 127.0.0.1; serve(..., allow_remote=True) lets other machines in."
         )
     results = Results(store)
 
@@ -89,7 +89,7 @@ def make_server(
         Session(results)
     try:
         server = pn.io.server.get_server(
-            {"/": page},
+            {"/": page},  # type: ignore[dict-item]
             port=port,
             address=address,
             websocket_origin=origins,

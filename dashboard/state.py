@@ -26,7 +26,7 @@ class Selection(param.Parameterized):
     An empty text means "not chosen": the page then shows the first, or the best.
     """
 
-    page = param.Selector(default="overview", objects=list(PAGES), doc="Page that is shown.")
+    page = param.Selector(default="overview", objects=list(PAGES), doc="Page that is shown.")  # type: ignore[var-annotated]
     network = param.String(default="", doc="Name of the network.")
     recording = param.String(default="", doc="Name of the recording.")
     region = param.String(default="", doc="Region of the recording.")
@@ -34,7 +34,7 @@ class Selection(param.Parameterized):
     site = param.String(default="", doc="Site of the recording.")
     rank = param.Integer(default=0, bounds=(0, 100_000), doc="0 is the match, 1 and on are its runner-ups.")
     stimulus = param.String(default="", doc="Stimulus; empty = the one that drives the site most.")
-    theme = param.Selector(default="light", objects=["light", "dark"], doc="Ink on paper, or paper on ink.")
+    theme = param.Selector(default="light", objects=["light", "dark"], doc="Ink on paper, or paper on ink.")  # type: ignore[var-annotated]
 
     def query(self) -> str:
         """Return the selection as the query of an address, ``?page=site&...``; what is not chosen is left out."""

@@ -12,7 +12,8 @@ from bokeh.server.tornado import BokehTornado
 from PIL import Image
 from tornado.web import HTTPError, RequestHandler
 
-from dashboard.results import OpenRun, Results
+from dashboard.results import Results
+from dashboard.runs import OpenRun
 from engine.errors import EngineError
 
 ROUTE = r"(?:/.*)?/img/([0-9a-f]{8,64})/([^/]{1,900})\.jpg"
@@ -50,11 +51,11 @@ def serve_beside_page(results: Results) -> bool:
 
     Returns False where no server is found; the page then carries its pictures in itself.
     """
-    servers = [o for o in gc.get_objects() if isinstance(o, BokehTornado)]
+    servers = [o for o in gc.get_objects() if issubclass(type(o), BokehTornado)]
     for server in servers:
         if not getattr(server, "serves_unitscope_pictures", False):
-            server.add_handlers(r".*", patterns(results))  # type: ignore[arg-type]
-            server.serves_unitscope_pictures = True  # type: ignore[attr-defined]
+            server.add_handlers(r".*", patterns(results))
+            server.serves_unitscope_pictures = True
     return bool(servers)
 
 

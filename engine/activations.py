@@ -1,10 +1,12 @@
 """What do the layers of a network answer to a batch of stimuli? Their outputs, handed over while they are live."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -14,6 +16,7 @@ from engine.tracing import by_unit, forward_only, layer_name, single_tensor, spl
 
 if TYPE_CHECKING:
     from engine.networks import Network
+    from engine.stimuli import Stimuli
 
 
 @contextmanager
@@ -57,6 +60,19 @@ def recorded(
             handle = network.module.get_submodule(path).register_forward_hook(tap.hook(path))
             stack.callback(handle.remove)
         yield tap.run
+
+
+def input_batches(
+    network: "Network", stimuli: "Stimuli", ids: np.ndarray, spans: Sequence[slice]
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Yield each span of ``ids`` and its network input, (batch, 3, h, w); the next batch is decoded meanwhile."""
+    with ThreadPoolExecutor(1) as decoder:
+        pending = decoder.submit(network.inputs, stimuli, ids[spans[0]].tolist())
+        for span, upcoming in zip(spans, [*spans[1:], None], strict=True):
+            inputs = pending.result()
+            if upcoming is not None:
+                pending = decoder.submit(network.inputs, stimuli, ids[upcoming].tolist())
+            yield span, inputs
 
 
 class _StopForward(BaseException):

@@ -5,7 +5,6 @@ stimuli and over each selection set, counts of units by r, the best position of 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from engine.activations import recorded
+from engine.activations import input_batches, recorded
 from engine.errors import SettingsError
 from engine.moments import PairMoments, TargetSums, product_dtype
 from engine.networks import Network
@@ -138,21 +137,13 @@ def match_layers(
 def batches(
     network: Network, stimuli: Stimuli, targets: Targets, batch: int, device: torch.device, progress: Progress
 ) -> Iterator[tuple[int, int, torch.Tensor]]:
-    """Yield first stimulus, fold and network input of every batch; the next one is decoded meanwhile."""
-    edges = np.concatenate([np.flatnonzero(np.diff(targets.fold, prepend=-1)), [len(targets.fold)]])
-    starts = [(int(s), int(min(s + batch, b))) for a, b in pairwise(edges) for s in range(a, b, batch)]
-
-    def load(span: tuple[int, int]) -> torch.Tensor:
-        return network.inputs(stimuli, targets.stimuli[slice(*span)].tolist())
-
-    with ThreadPoolExecutor(1) as decoder:
-        pending = decoder.submit(load, starts[0])
-        for position, (start, stop) in enumerate(starts):
-            inputs = pending.result().to(device, non_blocking=True)
-            if position + 1 < len(starts):
-                pending = decoder.submit(load, starts[position + 1])
-            yield start, int(targets.fold[start]), inputs
-            progress("matching", stop, len(targets.fold))
+    """Yield first stimulus, fold and network input of every batch; a batch lies within its fold."""
+    n = len(targets.stimuli)
+    edges = np.append(np.flatnonzero(np.diff(targets.fold, prepend=-1)), n)
+    spans = [slice(s, min(s + batch, b)) for a, b in pairwise(edges.tolist()) for s in range(a, b, batch)]
+    for span, inputs in input_batches(network, stimuli, targets.stimuli, spans):
+        yield span.start, int(targets.fold[span.start]), inputs.to(device, non_blocking=True)
+        progress("matching", span.stop, n)
 
 
 def layer_result(

@@ -113,7 +113,7 @@ class PairMoments:
     def _add_tile(self, a: torch.Tensor, units: slice, z: torch.Tensor, present: torch.Tensor, fold: int) -> None:
         if self.n_added[fold] == 0:
             self.shift[fold, units] = torch.nan_to_num(a.mean(dim=0, dtype=torch.float64)).float()
-        low, high = torch.aminmax(a, dim=0)
+        low, high = a.amin(dim=0), a.amax(dim=0)  # five times faster than aminmax along the first dimension
         torch.minimum(self.low[units], low, out=self.low[units])
         torch.maximum(self.high[units], high, out=self.high[units])
         shift = self.shift[fold, units]

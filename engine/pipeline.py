@@ -16,7 +16,14 @@ from tqdm import tqdm
 
 from engine.allocation import freed_memory_kept
 from engine.analyses import analyse
-from engine.digests import match_digest, network_digest, responses_digest, stimuli_digest
+from engine.digests import (
+    digest_of,
+    match_digest,
+    network_digest,
+    recording_digest,
+    responses_digest,
+    stimuli_digest,
+)
 from engine.durable import run_lock
 from engine.errors import LayerError
 from engine.folds import assign_folds
@@ -35,6 +42,9 @@ from engine.targets import Targets, make_targets
 
 THUMBNAIL = 112
 """Largest side of the small pictures that a run carries, in pixels."""
+
+CARRIED = ("trials", "rf_map", "size_deg")
+"""What a run carries of its recording for analyses, beside what the match reads; a run with other trials is another."""
 
 WITH_EVERY_RUN = ("reliability", "neural_correlation")
 """Analyses that take no time and that the page shows everywhere."""
@@ -160,17 +170,15 @@ class _Job:
             "stimuli": stimuli_digest(recording.stimuli),
             "responses": responses_digest(recording),
         }
-        layers = network.layers["name"].tolist()
-        torch_version = ".".join(torch.__version__.split(".")[:2])
-        self.digest = match_digest(
+        matched = match_digest(
             self.digests["network"],
             self.digests["stimuli"],
             self.digests["responses"],
-            layers,
+            network.layers["name"].tolist(),
             settings.as_dict(),
-            torch_version=torch_version,
             algorithm=ALGORITHM,
         )
+        self.digest = digest_of({"match": matched, "carried": recording_digest(recording, CARRIED)})
 
     def plan(self, layers: list[str]) -> Plan:
         """Plan the passes over ``layers``."""

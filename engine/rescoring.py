@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from engine.activations import recorded
+from engine.activations import input_batches, recorded
 from engine.matching import Progress
 from engine.moments import MIN_STIMULI, ROUNDING
 from engine.networks import Network
@@ -49,10 +49,12 @@ def collect_responses(
         chosen = activation[:, wanted[layer]].float().T.cpu().numpy()
         responses[layer][:, start : start + chosen.shape[1]] = chosen
 
+    spans = [slice(first, min(first + SCORING_BATCH, len(ids))) for first in range(0, len(ids), SCORING_BATCH)]
     with recorded(network, list(units), keep) as run_forward:
-        for start in range(0, len(ids), SCORING_BATCH):
-            run_forward(network.inputs(stimuli, ids[start : start + SCORING_BATCH].tolist()).to(device))
-            progress("scoring", min(start + SCORING_BATCH, len(ids)), len(ids))
+        for span, inputs in input_batches(network, stimuli, ids, spans):
+            start = span.start
+            run_forward(inputs.to(device))
+            progress("scoring", span.stop, len(ids))
     return responses
 
 

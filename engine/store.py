@@ -168,7 +168,7 @@ def _write_group(
     )
     sealed = seal("group", plain)
     path = group_manifest(run, name)
-    with explained(path, sum(map(len, files.values()))):
+    with explained(run / DATA / folder, sum(map(len, files.values()))):
         write_files(run / DATA / folder, files)
         write_files(path.parent, {path.name: sealed})
     return sha256(sealed)

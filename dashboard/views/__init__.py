@@ -1,0 +1,1 @@
+"""Figures, results and the selection put together: the pages of the dashboard."""

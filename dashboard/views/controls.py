@@ -49,7 +49,7 @@ class Controls:
         if changed.get("layer") and "rank" not in values:
             values |= self._best_of_layer(changed["layer"])
         defaults = {below: self.selection.param[below].default for name in changed for below in BELOW.get(name, ())}
-        self.selection.param.update(**{**defaults, **values})
+        self.selection.param.update(**{**self._put_right(), **defaults, **values})
 
     def step(self, name: str, by: int) -> None:
         """Move by so many sites (best match first), ranks, layers or stimuli (strongest response first)."""
@@ -63,6 +63,15 @@ class Controls:
         there, at = _list_of(name, chosen)
         if at in there:
             self.select(**{name: there[min(max(there.index(at) + by, 0), len(there) - 1)]})
+
+    def _put_right(self) -> dict[str, Any]:
+        """Return what is shown in the place of what an address named wrongly; nothing if it named nothing wrongly."""
+        chosen = self.results.choose(self.selection)
+        if chosen is None or not chosen.notice:
+            return {}
+        names = ("region", "site", "rank", "layer", "stimulus")
+        there = {"network": chosen.run.network, "recording": chosen.run.recording}
+        return there | {name: getattr(chosen, name) for name in names}
 
     def _best_of_layer(self, layer: str) -> dict[str, int]:
         """Go to the layer's best unit where the ranking of the site holds one; else stay with the unit."""

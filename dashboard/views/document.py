@@ -1,7 +1,7 @@
-"""What HTML document carries the page? A plain one of our own: three roots, our colours, our face, nothing from outside.
+"""What HTML document carries the page? A plain one: three roots, our colours, our face, nothing from outside.
 
 Why not ``panel_material_ui.Page``: it loads React and Material UI (2.9 MB) for a bar that is a few lines of HTML, keeps
-every closed session alive, and repaints figures with its own theme. Here the address, the keys and the colours are ours.
+every closed session alive, and repaints figures with its own theme. Here address, keys and colours are ours.
 """
 
 import base64
@@ -36,7 +36,8 @@ _ICON = (
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Ccircle cx='8' cy='8' r='6' "
     "fill='none' stroke='%23B44109' stroke-width='2'/%3E%3Ccircle cx='8' cy='8' r='2.5' fill='%23B44109'/%3E%3C/svg%3E"
 )
-_BODY = """html,body{margin:0;height:100%;overflow:hidden;background:var(--us-bg);color:var(--us-ink);font:12px/16px var(--us-font)}
+_BODY = """html,body{margin:0;height:100%;overflow:hidden}
+body{background:var(--us-bg);color:var(--us-ink);font:12px/16px var(--us-font)}
 :root{color-scheme:light}:root[data-theme=dark]{color-scheme:dark}
 #us-bar{min-height:48px;background:var(--us-paper)}"""
 
@@ -46,10 +47,10 @@ def variables(theme: str) -> dict[str, str]:
     return {"us_theme": theme, "us_icon": _ICON, "us_css": f"{_faces()}\n{css_sheet()}\n{_BODY}"}
 
 
-def query_of(document: Document) -> dict[str, str]:
+def query_of(document: Document | None) -> dict[str, str]:
     """Return the arguments of the address that a document was opened under."""
-    context = document.session_context
-    request = context.request if context is not None else None
+    context = document.session_context if document is not None else None
+    request = getattr(context, "request", None)
     if request is None:
         return {}
     return {name: values[-1].decode("utf-8", "replace") for name, values in request.arguments.items() if values}
@@ -69,4 +70,5 @@ def _faces() -> str:
 
 def _face(weight: int, file: Path) -> str:
     content = base64.b64encode(file.read_bytes()).decode("ascii")
-    return f"@font-face{{font-family:Roboto;font-weight:{weight};src:url(data:font/woff2;base64,{content}) format('woff2')}}"
+    source = f"url(data:font/woff2;base64,{content}) format('woff2')"
+    return f"@font-face{{font-family:Roboto;font-weight:{weight};src:{source}}}"

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from dashboard.figures.wording import plural, signed, thousands
+from dashboard.figures.wording import signed, thousands
 from dashboard.results import Chosen
 from dashboard.thumbnails import address
 from dashboard.views.card import Look, head
@@ -48,8 +48,8 @@ def selected_head(chosen: Chosen) -> Markup:
     return head("stimulus", tag("span", chosen.shown_stimulus), how, help_text=SELECTED_HELP, exports=())
 
 
-SELECTED_HELP = """**What it shows.** The selected image with the response of the site and the activation of its unit, in
-standard deviations from their mean over all images, and the rank of the image for both.
+SELECTED_HELP = """**What it shows.** The selected image with the response of the site and the activation of its unit,
+in standard deviations from their mean over all images, and the rank of the image for both.
 
 **How to select.** Tap a point of the scatter or a favourite image; J and K step through the images by response."""
 
@@ -57,7 +57,7 @@ standard deviations from their mean over all images, and the rank of the image f
 def selected(data: pd.DataFrame, chosen: Chosen) -> Markup:
     """Return the selected image with SD and rank for site and unit."""
     row = data.loc[data["stimulus"] == chosen.shown_stimulus].iloc[0]
-    category = _known_of(chosen)
+    known = _known_of(chosen)
     return joined(
         [
             tag(
@@ -72,9 +72,21 @@ def selected(data: pd.DataFrame, chosen: Chosen) -> Markup:
                 _fact("network", "Unit", row["unit_sd"], row["unit_rank"]),
                 class_="facts",
             ),
-            tag("p", category, class_="about") if category else None,
+            tag("p", known, class_="about") if known else None,
+            tag(
+                "p",
+                "Tap a point or a favourite; ",
+                tag("kbd", "J"),
+                " ",
+                tag("kbd", "K"),
+                " step by response.",
+                class_="about",
+            ),
         ]
     )
+
+
+_KEYS = (tag("kbd", "J"), " ", tag("kbd", "K"))
 
 
 def _label(kind: str, who: object, what: str) -> Markup:
@@ -123,5 +135,4 @@ def _fact(kind: str, who: str, sd: float, rank: int) -> Markup:
 def _known_of(chosen: Chosen) -> str:
     stimulus = chosen.run.dataset("recording")["stimulus"]
     names = [name for name in ("category", "object") if name in stimulus.coords]
-    told = [f"{name} {stimulus.coords[name].sel(stimulus=chosen.shown_stimulus).item()}" for name in names]
-    return " · ".join([*told, f"of {plural(len(chosen.run.stimuli), 'image')}"])
+    return " · ".join(f"{name} {stimulus.coords[name].sel(stimulus=chosen.shown_stimulus).item()}" for name in names)

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from dashboard.figures.wording import fixed, plural, thousands
-from dashboard.results import Chosen, OpenRun, Problem, Results
+from dashboard.results import Chosen, Problem, Results
+from dashboard.runs import OpenRun
 from dashboard.state import PAGES, Selection
 from dashboard.theme import network_token, region_token
 from dashboard.views.markup import Markup, icon, joined, tag
@@ -148,7 +149,9 @@ def broken_run(problem: Problem) -> Markup:
     """Say what is wrong with a run, and what to do next."""
     return tag(
         "section",
-        tag("h2", icon("error"), "A run cannot be shown"),
+        tag("h2", "A run is not finished")
+        if problem.is_unfinished
+        else tag("h2", icon("error"), "A run cannot be shown"),
         tag("p", tag("b", problem.name)),
         tag("p", problem.reason),
         command(problem.command),
@@ -173,7 +176,10 @@ def ceiling_note(run: OpenRun, ceiling: float) -> Markup:
     """Return the noise ceiling with its method, or why there is none."""
     if np.isfinite(ceiling):
         return stat("noise ceiling", fixed(ceiling), run.ceiling_method)
-    return stat("noise ceiling", "not available", run.ceiling_method.removeprefix("not available").lstrip(": "))
+    return stat(
+        "noise ceiling",
+        run.ceiling_method if not np.isfinite(run.noise_ceiling.values).any() else "not available for this site",
+    )
 
 
 def titles(runs: Sequence[OpenRun]) -> dict[str, OpenRun]:
@@ -257,10 +263,11 @@ def _problems(results: Results) -> list[Markup] | None:
     problems = results.problems()
     if not problems:
         return None
+    what = "not finished" if all(problem.is_unfinished for problem in problems) else "cannot be shown"
     count = plural(len(problems), "run")
     button = tag(
         "button",
-        f"{count} cannot be shown",
+        f"{count} {what}",
         class_="chip",
         data_do="open",
         data_menu_name="problems",

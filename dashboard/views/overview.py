@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 
 import numpy as np
+import xarray as xr
 
 from dashboard.figures import every_site, layer_by_layer, neural_correlation, site_by_site, v4_against_it
 from dashboard.figures.wording import fixed, plural, short
-from dashboard.results import Chosen, OpenRun, Results
+from dashboard.results import Chosen, Results
+from dashboard.runs import OpenRun
 from dashboard.theme import CONTROL, network_token
 from dashboard.views.card import Card, Look, head
 from dashboard.views.frame import ceiling_note, stat, titles
@@ -14,6 +16,8 @@ from dashboard.views.markup import Markup, tag
 from dashboard.views.page import Page, area, panel
 
 REGIONS, PARTNER, ALONE = "regions", "partner", "alone"
+BEST_LAYERS = 10
+"""Of a network with more layers than fit, so many are listed: the best ones, in execution order."""
 
 
 class OverviewPage(Page):
@@ -53,10 +57,10 @@ class OverviewPage(Page):
                 "networks",
                 neural_correlation,
                 lambda c, _: neural_correlation.data(
-                    {title: run.neural_correlation for title, run in self._titled(c).items()},
+                    {title: listed(run, c.region) for title, run in self._titled(c).items()},
                     c.region,
                     controls=self._controls(c),
-                    expanded=[_title(c, self.results)] if len(c.run.layers) <= neural_correlation.MOST_LAYERS else [],
+                    expanded=[_title(c, self.results)],
                     n_sites=len(c.run.sites(c.region)),
                 ),
                 lambda d, c, _: neural_correlation.describe(d, selected=_title(c, self.results)),
@@ -109,6 +113,9 @@ class OverviewPage(Page):
     def areas(self, chosen: Chosen, look: Look) -> Mapping[str, object]:
         """Header line, and one sentence where there is nothing to compare."""
         areas: dict[str, object] = {"header": header(chosen, self.results)}
+        if len(chosen.run.layers) > neural_correlation.MOST_LAYERS:
+            told = f"the {BEST_LAYERS} best of {len(chosen.run.layers)} layers"
+            areas["networks-head"] = self.cards["networks"].head(look, extra=tag("span", told, class_="quiet"))
         if self.variant == ALONE:
             areas["pair-head"] = head("pair", site_by_site.TITLE, "", help_text=site_by_site.HELP, exports=())
             areas["pair"] = alone(chosen)
@@ -137,7 +144,7 @@ class OverviewPage(Page):
             "pair",
             site_by_site,
             lambda c, _: site_by_site.data(
-                _group(partner_of(c, self.results), "matches"),
+                self._partner_matches(c),
                 c.run.dataset("matches"),
                 c.run.dataset("recording"),
                 c.region,
@@ -152,6 +159,9 @@ class OverviewPage(Page):
             width=376,
             height=340,
         )
+
+    def _partner_matches(self, chosen: Chosen) -> xr.Dataset:
+        return (partner_of(chosen, self.results) or chosen.run).dataset("matches")
 
     def _titled(self, chosen: Chosen) -> dict[str, OpenRun]:
         return titles(self.results.runs(chosen.run.recording))
@@ -213,6 +223,16 @@ def header(chosen: Chosen, results: Results) -> Markup:
     )
 
 
+def listed(run: OpenRun, region: str) -> xr.Dataset:
+    """Return the neural correlation of the network, and of its layers where they fit, else of the best ones."""
+    found = run.neural_correlation
+    if len(run.layers) <= neural_correlation.MOST_LAYERS or region not in run.regions:
+        return found
+    values = np.nan_to_num(found["correlation"].sel(region=region).values, nan=-2)
+    values[found["layer"].values == ""] = 2
+    return found.isel(layer=np.sort(np.argsort(-values, kind="stable")[: BEST_LAYERS + 1]))
+
+
 def best_layer(run: OpenRun, region: str) -> str:
     """Return the layer with the highest neural correlation."""
     found = run.neural_correlation["correlation"].sel(region=region)
@@ -227,7 +247,8 @@ def alone(chosen: Chosen) -> Markup:
         "div",
         tag(
             "p",
-            f"Only {chosen.run.network_title} was run on {chosen.run.recording}, and only {chosen.region} was recorded.",
+            f"Only {chosen.run.network_title} was run on {chosen.run.recording}, "
+            f"and only {chosen.region} was recorded.",
             class_="quiet",
         ),
         tag(
@@ -260,7 +281,7 @@ def _whole(run: OpenRun, region: str) -> tuple[float, float, float]:
     return float(whole["correlation"]), float(whole["held_out"]), float(whole["chance_median"])
 
 
-def _group(run: OpenRun | None, name: str):
+def _group(run: OpenRun | None, name: str) -> xr.Dataset | None:
     return run.dataset(name) if run is not None and run.has(name) else None
 
 

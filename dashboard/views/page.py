@@ -26,6 +26,12 @@ class Page(ABC):
         self.cards = {card.name: card for card in self.make_cards()}
         self.screen: Screen | None = None
 
+    @property
+    def shown(self) -> Screen:
+        """The page in the browser, once it was refreshed."""
+        assert self.screen is not None
+        return self.screen
+
     @classmethod
     def variant_for(cls, chosen: Chosen, results: Results) -> str:
         """Return which form of the page fits the choice; each form is built once."""
@@ -69,7 +75,7 @@ class Page(ABC):
                 sizing_mode="stretch_width",
             )
         else:
-            self.screen.areas = areas
+            self.screen.write(areas)
 
 
 def panel(name: str, *, class_: str = "", body: object = None) -> Markup:

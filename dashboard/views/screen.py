@@ -30,10 +30,30 @@ class Screen(JSComponent):
     def __init__(self, act: Callable[[Action], None], **params: Any) -> None:
         super().__init__(stylesheets=[STYLES], **params)
         self._act = act
+        self.written: dict[str, str] = dict(self.areas)
+        self._is_ready = False
+
+    def write(self, areas: Mapping[str, str]) -> None:
+        """Write areas; the others stay.
+
+        Once the browser holds the screen the HTML goes to it as a message: as a property it would make Bokeh look
+        through all models of the page, 10 ms an action.
+        """
+        changed = {name: html for name, html in areas.items() if self.written.get(name) != html}
+        self.written |= changed
+        if self._is_ready and changed:
+            self._send_msg({"areas": changed})
+        elif changed:
+            self.areas = dict(self.written)
 
     def _handle_msg(self, data: Any) -> None:
-        if isinstance(data, Mapping):
+        if not isinstance(data, Mapping):
+            return
+        if data.get("do") != "ready":
             self._act(data)
+            return
+        self._is_ready = True
+        self._send_msg({"areas": self.written})
 
 
 class Browser(JSComponent):

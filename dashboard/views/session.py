@@ -13,7 +13,7 @@ from bokeh.themes import Theme
 from dashboard import exporting
 from dashboard.results import Chosen, Results
 from dashboard.state import ADDRESS, PAGES, Selection
-from dashboard.theme import bokeh_theme
+from dashboard.theme import Mode, bokeh_theme
 from dashboard.views import frame
 from dashboard.views.card import Look
 from dashboard.views.controls import Controls
@@ -59,15 +59,19 @@ class Session:
         self.refresh()
         self.selection.param.watch(self._changed, list(ADDRESS))
 
-    def serve(self, document: Document) -> Document:
+    def serve(self, document: Document | None = None) -> Document:
         """Put the session into a document of the server."""
         template = pn.Template(TEMPLATE, items={"bar": self.bar, "pages": self.shown, "browser": self.browser})
         for name, value in variables(self.selection.theme).items():
             template.add_variable(name, value)
-        template.server_doc(document, title="unitscope", location=False)
-        self._document = document
+        self._document = template.server_doc(document, title="unitscope", location=False)
         self._set_document_theme()
-        return document
+        return self._document
+
+    @property
+    def mode(self) -> Mode:
+        """Light or dark."""
+        return "dark" if self.selection.theme == "dark" else "light"
 
     def act(self, action: Mapping[str, Any]) -> None:
         """Do what the browser reports; an error is told in a sentence and written to the log."""
@@ -83,7 +87,7 @@ class Session:
             name = secrets.token_hex(3)
             log.exception("error %s while doing %r", name, action.get("do"))
             told = f"That did not work (error {name}; the server's log says more). The page shows the last state."
-            self.bar.areas = {**self.bar.areas, "notice": str(frame.notice(told))}
+            self.bar.write({"notice": str(frame.notice(told))})
 
     def refresh(self) -> None:
         """Bring bar, page and address to the selection."""
@@ -93,7 +97,7 @@ class Session:
             if chosen is None:
                 self._show_empty()
                 return
-            self.look = Look(frame.colours(chosen, self.results), self.selection.theme, self._columns)
+            self.look = Look(frame.colours(chosen, self.results), self.mode, self._columns)
             page = self._page(self.selection.page, chosen)
             try:
                 page.refresh(chosen, self.look)
@@ -102,7 +106,7 @@ class Session:
                 self.results.give_up(chosen.run.digest, error)
                 self.refresh()
                 return
-            self._show(page.screen)
+            self._show(page.shown)
             self._say_where(chosen)
 
     def _changed(self, *events: Any) -> None:
@@ -124,9 +128,9 @@ class Session:
             "notice": frame.notice(chosen.notice if chosen is not None else ""),
             "keys": frame.key_list(),
         }
-        self.bar.areas = {name: str(html) for name, html in areas.items()}
+        self.bar.write({name: str(html) for name, html in areas.items()})
 
-    def _show(self, screen: Screen | None) -> None:
+    def _show(self, screen: Screen) -> None:
         if screen not in self.shown:
             self.shown.append(screen)
         for other in self.shown:
@@ -164,7 +168,7 @@ class Session:
 
     def _set_document_theme(self) -> None:
         if self._document is not None:
-            self._document.theme = Theme(json=bokeh_theme(self.selection.theme))
+            self._document.theme = Theme(json=bokeh_theme(self.mode))
 
     def _export(self, name: str, kind: str) -> None:
         chosen = self.results.choose(self.selection)
@@ -178,7 +182,8 @@ class Session:
             return
         else:
             run = chosen.run
-            told = f"{run.recording}{' (SIMULATED)' if run.is_simulated else ''} · {run.network_title} · run {run.digest[:8]} · unitscope"
+            source = f"{run.recording} (SIMULATED)" if run.is_simulated else run.recording
+            told = f"{source} · {run.network_title} · run {run.digest[:8]} · unitscope"
             content = exporting.as_picture(card.shown.drawing, kind, width=card.width, height=card.height, footer=told)
         file = exporting.file_name(chosen.run.network, chosen.run.recording, chosen.site, name, kind=kind)
         self.browser.download(file, exporting.KINDS[kind], base64.b64encode(content).decode("ascii"))

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 from dashboard.figures import layer_profile, responses, site_rail, unit_distribution
 from dashboard.figures.keys import keys_html
-from dashboard.figures.wording import fixed, plural, short
+from dashboard.figures.wording import fixed, plural, short, tick
 from dashboard.results import Chosen
 from dashboard.views import favourites
 from dashboard.views.card import Card, Look, head
@@ -172,6 +173,7 @@ def header(chosen: Chosen) -> Markup:
             class_="who",
         ),
         stats,
+        evidence(r, held_out, float(sites.loc[chosen.site, "noise_ceiling"]), best, best_held_out),
         tag("div", unit_stat(chosen, which), class_="last"),
         class_="header",
     )
@@ -209,6 +211,53 @@ def doubt(r: float, held_out: float, best: float, best_held_out: float) -> Marku
     weak = [name for name, value, limit in (("r", r, best), ("held-out r", held_out, best_held_out)) if value <= limit]
     verb = "is" if len(weak) == 1 else "are"
     return tag("span", f"{' and '.join(weak)} {verb} within chance", class_="chip") if weak else None
+
+
+def evidence(r: float, held_out: float, ceiling: float, best: float, best_held_out: float) -> Markup:
+    """Return all of a site's numbers on one axis from 0 to 1, for windows that have the room."""
+    width, left = 300, 12
+
+    def at(value: float) -> float:
+        return round(left + (width - 2 * left) * min(max(value, -0.04), 1), 1)
+
+    def zone(end: float, colour: str) -> Markup | None:
+        return tag("rect", x=at(0), y=8, width=max(at(end) - at(0), 0), height=22, fill=colour) if end > 0 else None
+
+    ticks = [tag("text", tick(value), x=at(value), y=46, text_anchor="middle") for value in (0, 0.25, 0.5, 0.75, 1)]
+    marks = [
+        zone(best, "var(--us-band)"),
+        zone(best_held_out, "var(--us-band2)"),
+        tag("path", d=f"M{at(0)} 30.5H{at(1)}", stroke="var(--us-axis)"),
+        ticks,
+    ]
+    is_low = ceiling < 0.8
+    if np.isfinite(ceiling):
+        marks += [
+            tag("path", d=f"M{at(ceiling)} 8V30", stroke="var(--us-ink)", stroke_width=1.5),
+            tag(
+                "text", "ceiling", x=at(ceiling) + (5 if is_low else -5), y=16, text_anchor="start" if is_low else "end"
+            ),
+        ]
+    if np.isfinite(held_out) and np.isfinite(r):
+        marks.append(tag("path", d=f"M{at(held_out)} 22H{at(r)}", stroke="var(--region)", stroke_opacity=".55"))
+    if np.isfinite(held_out):
+        marks.append(
+            tag(
+                "circle",
+                cx=at(held_out),
+                cy=22,
+                r=3.8,
+                fill="var(--us-paper)",
+                stroke="var(--region)",
+                stroke_width=1.5,
+            )
+        )
+    if np.isfinite(r):
+        marks.append(tag("circle", cx=at(r), cy=22, r=4, fill="var(--region)"))
+    if best > 0.12:
+        marks.append(tag("text", "chance", x=at(0) + 5, y=18))
+    told = f"r {fixed(r)}, held-out r {fixed(held_out)}, noise ceiling {fixed(ceiling)}, chance {fixed(best)}"
+    return tag("svg", marks, class_="evidence", width=width, height=50, role="img", aria_label=told)
 
 
 def _folds(chosen: Chosen) -> str:

@@ -9,18 +9,19 @@ from dashboard.figures.wording import fixed, plural, tick
 from dashboard.results import Chosen
 from dashboard.views.markup import Markup, joined, tag
 
-HELP = """**What it shows.** The units with the highest r with this site, best first. Rank 0 is the match, all others are its
-runner-ups. A row selects its unit, here and on the page of the site.
+HELP = """**What it shows.** The units with the highest r with this site, best first. Rank 0 is the match, all
+others are its runner-ups. A row selects its unit, here and on the page of the site.
 
-**How it is computed.** r: chosen and scored on all images. Held-out r of a rank: the unit that holds this rank among the
-images of selection, scored on the images that were left out; the mean over folds, and each fold beside it. It need not
-be the unit of this row. Sparse: the unit leaves its most frequent value on fewer than five images. Tied: r differs by
-less than 0.000002 from a neighbour's.
+**How it is computed.** r: chosen and scored on all images. Held-out r of a rank: the unit that holds this rank among
+the images of selection, scored on the images that were left out; the mean over folds, and each fold beside it. It need
+not be the unit of this row. Sparse: the unit leaves its most frequent value on fewer than five images. Tied: r differs
+by less than 0.000002 from a neighbour's.
 
 **How chance reads.** Compare r with the best of all units with shuffled images, the held-out values with zero.
 
 *Figure 7 of Arend et al. 2018 counts these units.*"""
-ALIKE_HELP = """**What it shows.** From which layers and feature maps the best units come, and how close they are to the match.
+ALIKE_HELP = """**What it shows.** From which layers and feature maps the best units come, and how close they are to
+the match.
 
 **How it is computed.** Counts over the ranks of the table. Where many units of one map are as good as the match, the
 match is one of a family; where the maps are many, several features fit the site equally well."""
@@ -30,7 +31,7 @@ _BAR_PX, _BAR_HEIGHT = 92, 23
 
 
 def ranking(chosen: Chosen) -> pd.DataFrame:
-    """Return one row a rank that holds a unit: layer, channel, y, x, correlation, held_out, fold_0 ..., status, tied."""
+    """Return one row a rank that holds a unit, with the held-out r of each fold where there are two."""
     matches = chosen.run.dataset("matches").sel(site=chosen.site)
     names = ("layer", "channel", "y", "x", "correlation", "held_out", "status", "tied")
     table = pd.DataFrame({name: matches[name].values for name in names})

@@ -1,4 +1,4 @@
-"""The served page in Chromium: what it shows, that taps and keys reach every view, the address, and what it leaves behind."""
+"""The served page in Chromium: what it shows, taps and keys, the address, and what it leaves behind."""
 
 import asyncio
 import gc
@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 from urllib.request import urlopen
 
 import numpy as np
@@ -21,14 +21,14 @@ from dashboard.views.session import Session
 from tests.engine.worked_example import activations, images, planted_recording, tiny_network, to_input
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
-# Playwright drives its browser through a pipe that it closes late; that is its warning, not ours.
-warnings_of_playwright = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 PAYLOAD = "<img src=x onerror=alert(1)>"
-FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run "
+    "--disable-background-networking --disable-component-update --disable-sync"
 )
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next((found for name in BROWSERS if (found := shutil.which(name))), None)
 FREED_WITHIN_S = 30
 
 # Every figure of the page as Bokeh holds it in the browser: the columns of its sources, by renderer.
@@ -292,9 +292,7 @@ def test_help_and_export_of_a_panel(visit):
 
 def test_names_are_shown_and_never_run(visit):
     for name in ("overview", "site", "runner-ups"):
-        page = visit(
-            f"?page={name}&recording=%3Cimg+src%3Dx+onerror%3Dalert%281%29%3E&network={'%3Cimg src=x onerror=alert(1)%3E'}"
-        )
+        page = visit(f"?page={name}&recording={quote(PAYLOAD)}&network={quote(PAYLOAD)}")
         page.sees(PAYLOAD, "[data-area=bar]")
         page.sees(PAYLOAD, "[data-area=header]")
         page.page.keyboard.press("ArrowDown")
@@ -343,7 +341,7 @@ def test_sessions_are_freed_when_the_browser_leaves(chromium, server):
         time.sleep(0.5)
     assert server.get_sessions() == []
     gc.collect()
-    living = [o for o in gc.get_objects() if isinstance(o, Session) and o._document is not None]
+    living = [o for o in gc.get_objects() if type(o) is Session and o._document is not None]
     assert living == []
 
 

@@ -28,7 +28,7 @@ def results(tmp_path, run_datasets, other_datasets) -> Results:
 def page_of(session: Session):
     """The page that is shown, and its HTML without tags."""
     page = next(page for page in session.pages.values() if page.screen is not None and page.screen.visible)
-    return page, {name: re.sub(r"<[^>]*>", " ", html) for name, html in page.screen.areas.items()}
+    return page, {name: re.sub(r"<[^>]*>", " ", html) for name, html in page.screen.written.items()}
 
 
 def test_text_is_escaped_and_markup_is_not():
@@ -149,7 +149,7 @@ def test_dark_recolours_the_figures_that_are_there(results):
 def test_the_table_holds_every_rank_and_marks_the_chosen_one(results, run_datasets):
     session = Session(results, {"page": "runner-ups", "network": "tiny", "site": "site02", "rank": "4"})
     page, _ = page_of(session)
-    html = page.screen.areas["table"]
+    html = page.screen.written["table"]
     r = run_datasets["matches"]["correlation"].sel(site="site02").values
     assert html.count("<tr data-do") == np.isfinite(r).sum()
     assert re.search(r'data-rank="4"[^>]*aria-selected="true"', html)
@@ -179,8 +179,17 @@ def test_damage_that_shows_only_when_it_is_read_ends_in_words(tmp_path, run_data
 
 def test_an_unknown_site_in_the_address_is_told(results):
     session = Session(results, {"page": "site", "site": PAYLOAD})
-    assert "no site" in session.bar.areas["notice"]
-    assert "<img" not in session.bar.areas["notice"]
+    assert "no site" in session.bar.written["notice"]
+    assert "<img" not in session.bar.written["notice"]
+    session.act({"do": "select", "stimulus": "image0003"})
+    assert session.bar.written["notice"] == ""
+    assert session.selection.stimulus == "image0003"
+
+
+def test_without_trials_the_page_says_so(tmp_path, run_datasets):
+    put(tmp_path, {name: dataset for name, dataset in run_datasets.items() if name != "reliability"})
+    _, areas = page_of(Session(Results(tmp_path), {"page": "site"}))
+    assert "not available: no trials" in areas["header"]
 
 
 def test_one_network_and_one_region_is_one_sentence_without_axes(tmp_path, run_datasets):
@@ -224,5 +233,5 @@ def test_csv_runs_nothing_in_a_spreadsheet():
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "192.168.1.7", "example.org", "::"])
 def test_other_machines_are_kept_out_unless_they_are_let_in(tmp_path, address):
-    with pytest.raises(SettingsError, match="--allow-remote"):
+    with pytest.raises(SettingsError, match="allow_remote=True"):
         make_server(tmp_path, address=address, warm=False)

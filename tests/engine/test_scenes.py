@@ -121,6 +121,7 @@ def test_a_second_process_that_fails_is_an_error_with_its_words(monkeypatch: pyt
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_squeezenet_reads_the_category_of_new_objects_and_pixels_do_not() -> None:
     import torch
 

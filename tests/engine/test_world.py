@@ -105,7 +105,8 @@ def test_counts_are_poisson_and_the_same_for_rates_that_differ_by_rounding() -> 
 
 def test_a_site_fires_at_its_spontaneous_rate_to_what_it_likes_least(small: Recording) -> None:
     least = small.data["response"].min("stimulus")
-    assert (least < SPONTANEOUS + 0.2).all()
+    assert (least < SPONTANEOUS + 4 * np.sqrt(SPONTANEOUS / N_REPEATS)).all()
+    assert least.mean() < SPONTANEOUS + 0.1
     assert small.data["trials"].max() < 100
 
 
@@ -145,13 +146,13 @@ def test_squares_outside_the_field_of_a_sites_unit_leave_it_at_rest(small: Recor
 def test_matching_finds_the_units_behind_reliable_sites(small: Recording, tmp_path: Path) -> None:
     names = single_sites(small, above=0.9)[::8]
     several = small.data["site"].values[small.data["n_units"].values == 2][:1].tolist()
-    recording = small.select(sites=[*names, *several], name="builtin-part")
+    recording = small.select(small.stimuli.ids[::2], [*names, *several], name="builtin-part")
     run = match(load_network("squeezenet1_1"), recording, top=5, shuffles=1, store=tmp_path, progress=False)
     truth = world.ground_truth(recording, run)
     assert truth["site"].tolist() == names
     assert truth["found"].all()
     assert (truth["true_rank"] == 0).all()
-    assert (truth["correlation"] - truth["ceiling"]).abs().max() < 0.03
+    assert (truth["correlation"] - truth["ceiling"]).abs().max() < 0.05
 
 
 class _Answers:
@@ -223,6 +224,7 @@ def test_somebody_elses_recording_in_its_place_is_kept(tmp_path: Path, monkeypat
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_at_least_95_percent_of_reliable_single_unit_sites_find_their_unit(tmp_path: Path) -> None:
     recording = world.build_world()
     run = match(load_network("squeezenet1_1"), recording, top=10, shuffles=1, store=tmp_path, progress=False)
@@ -231,4 +233,4 @@ def test_at_least_95_percent_of_reliable_single_unit_sites_find_their_unit(tmp_p
     assert len(reliable) >= 24
     assert reliable["found"].mean() >= 0.95
     found = run.dataset("reliability")["reliability"].values
-    assert np.abs(found - recording.data["true_reliability"].values).max() < 0.1
+    assert np.abs(found - recording.data["true_reliability"].values).max() < 0.15
