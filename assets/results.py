@@ -33,8 +33,9 @@ def main() -> None:
     """Print the table, recordings and networks in alphabetical order."""
     store = sys.argv[1] if len(sys.argv) > 1 else None
     table = engine.list_runs(store).sort_values(["recording", "network"])
-    print("| recording | network | sites | images | units | r, selected and scored on all | held-out r | random control | shuffled | best layer, held out |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    columns = ["recording", "network", "sites", "images", "units", "r, selected and scored on all", "held-out r"]
+    columns += ["random control", "shuffled images", "best layer, held out"]
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for digest in table.loc[table["status"] == "complete", "digest"]:
         print(row(engine.open_run(digest, store)))
 

@@ -91,7 +91,7 @@ def describe(data: pd.DataFrame, *, layer: str | None = None, regions: Sequence[
             points("MatchDense" if is_many else "Match", x, r),
             points("SelectionHalo", x[selected], r[selected]),
             points("Selection", x[selected], r[selected]),
-            _layer_note(names, r, selected) if is_noted else nothing("labels", "LayerNote"),
+            *_layer_notes(names, r, selected if is_noted else selected[:0]),
             boxes(
                 "Hit",
                 x - 0.5,
@@ -140,10 +140,16 @@ _TOOLTIP = (
 )
 
 
-def _layer_note(names: np.ndarray, r: np.ndarray, selected: np.ndarray) -> Mark:
+def _layer_notes(names: np.ndarray, r: np.ndarray, selected: np.ndarray) -> tuple[Mark, Mark]:
     """Write the name of the selected layer at its ring, towards the middle of the frame."""
-    role = "LayerNote" if selected[0] < 0.6 * len(names) else "LayerNoteLeft"
-    return labels(role, selected, r[selected], [elided(str(names[selected[0]]), 36)])
+    right, left = nothing("labels", "LayerNote"), nothing("labels", "LayerNoteLeft")
+    if len(selected) == 0:
+        return right, left
+    goes_right = selected[0] < 0.6 * len(names)
+    note = labels(
+        "LayerNote" if goes_right else "LayerNoteLeft", selected, r[selected], [elided(str(names[selected[0]]), 36)]
+    )
+    return (note, left) if goes_right else (right, note)
 
 
 def _quartiles(values: np.ndarray) -> np.ndarray:
