@@ -73,7 +73,7 @@ def match_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--folds", default=2, show_default=True, help="Parts for held-out values; 1: none.")
 @click.option("--shuffles", default=30, show_default=True, help="Shuffled sites for each region, for chance.")
 @click.option("--seed", default=0, show_default=True, help="Of the folds and the shuffles.")
-@click.option("--batch", type=int, help="Images at a time.  [default: as many as fit]")
+@click.option("--batch", type=click.IntRange(1), help="Images at a time.  [default: as many as fit]")
 @click.option("--plan", is_flag=True, help="Print passes and memory, and stop.")
 @match_options
 def match(
@@ -99,7 +99,7 @@ def match(
 
     opened = [engine.open_recording(name) for name in recordings]
     loaded = engine.load_network(network, weights=weights, seed=weights_seed)
-    if layers:
+    if layers is not None:
         loaded = loaded.with_layers([name.strip() for name in layers.split(",")])
     for recording in opened:
         if plan:
@@ -116,10 +116,12 @@ def summary(run: "engine.Run") -> str:
     lines = [f"{run.network}@{run.recording}{simulated}  run {run.digest[:12]}"]
     for region in scores["region"].values.tolist():
         row = scores.sel(region=region)
+        n_sites, n_held_out = int(row["n_sites"]), int(row["n_held_out"])
+        held_out_sites = "" if n_held_out in (0, n_sites) else f" ({n_held_out} sites)"
         lines.append(
-            f"  {region}: median over {int(row['n_sites'])} sites of the best unit's r {float(row['correlation']):.3f} "
-            f"(selected and scored on the same images), held out {float(row['held_out']):.3f}, "
-            f"shuffled images {float(row['chance_median']):.3f}"
+            f"  {region}: median over {int(row['n_correlation'])} of {n_sites} sites of the best unit's r "
+            f"{float(row['correlation']):.3f} (selected and scored on the same images), held out "
+            f"{float(row['held_out']):.3f}{held_out_sites}, shuffled images {float(row['chance_median']):.3f}"
         )
     return "\n".join(lines)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -44,12 +45,12 @@ class MatchSettings:
     def __post_init__(self) -> None:
         for name, least in (("top", 1), ("folds", 1), ("seed", 0), ("shuffles", 0)):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
                 raise SettingsError(f"{name}={value!r}: a whole number of at least {least} is needed.")
 
     def as_dict(self) -> dict[str, int]:
         """The settings by name."""
-        return asdict(self)
+        return {name: int(value) for name, value in asdict(self).items()}
 
 
 def choose_device(device: str) -> torch.device:
@@ -76,14 +77,20 @@ def choose_device(device: str) -> torch.device:
 @contextmanager
 def exact_float32() -> Iterator[None]:
     """Multiply and convolve in full float32: no TF32, no bfloat16. What the user had set comes back afterwards."""
-    precision, cudnn = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = False
+    backends = (
+        torch.backends.cuda.matmul,
+        torch.backends.cudnn.conv,  # type: ignore[attr-defined]
+        torch.backends.mkldnn.matmul,  # type: ignore[attr-defined]
+        torch.backends.mkldnn.conv,  # type: ignore[attr-defined]
+    )
+    before = [backend.fp32_precision for backend in backends]
+    for backend in backends:
+        backend.fp32_precision = "ieee"
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(precision)
-        torch.backends.cudnn.allow_tf32 = cudnn
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision
 
 
 def match_layers(
@@ -119,7 +126,7 @@ def match_layers(
     """
     table = network.layers.set_index("name")
     sums = TargetSums(targets, device)
-    products = product_dtype(len(targets.stimuli), targets.n_folds, batch)
+    products = product_dtype(targets, batch)
     moments = {name: PairMoments(int(table.loc[name, "units"]), sums, products) for name in layers}
     for start, fold, inputs in batches(network, stimuli, targets, batch, device, progress):
 
@@ -222,8 +229,10 @@ def _candidates(tops: list[TopUnits], moments: PairMoments) -> dict[str, tuple[s
 
 
 def _left_out_r(moments: PairMoments, fold: int, column: np.ndarray, unit: np.ndarray) -> np.ndarray:
-    pair = (torch.from_numpy(i).to(moments.targets.device) for i in (column, unit))
-    return moments.correlation_at([fold], *pair).cpu().numpy()
+    pairs = torch.from_numpy(np.stack([column, unit])).to(moments.targets.device)
+    at_once = max(1, CHUNK // len(moments.targets.present))
+    parts = [moments.correlation_at([fold], *chunk).cpu().numpy() for chunk in pairs.split(at_once, dim=1)]
+    return np.concatenate([np.empty(0), *parts])
 
 
 def _null(nulls: list[TopUnits], moments: PairMoments, targets: Targets) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from engine.moments import MIN_STIMULI
 from engine.ranking import Candidates, best, in_order
 from engine.rescoring import correlate_exactly, is_sparse
 from engine.schema import (
@@ -86,9 +87,12 @@ def merge_layers(
     responses = collect(units)
     rows = _Rows(names, units, responses)
     ranked = [_rank_exactly(c, split - 1, targets, rows, top) for split, c in enumerate(shortlists)]
-    exact = Candidates.join([_score(shortlists[0], -1, targets, rows), _score(near_best, -1, targets, rows)])
-    layer_matches = _layer_matches(splits, exact, names, targets, top, layers, sites)
+    near_best = _score(near_best, -1, targets, rows)
+    exact = Candidates.join([_score(shortlists[0], -1, targets, rows), near_best])
+    candidates = _with_exact(splits[0][0], exact, near_best, targets.n_sites)
+    layer_matches = _layer_matches([(candidates, splits[0][1]), *splits[1:]], names, targets, top, layers, sites)
     matches = _matches(ranked, names, layers, sites)
+    matches["site_status"] = (SITE, _site_status(targets.response))
     match_responses, matches["match_unit"] = _match_responses(ranked[0], rows, names, layers, targets.stimuli)
     status = np.where(is_sparse(match_responses["activation"].values, SPARSE_BELOW), "sparse", "ok")
     index = matches["match_unit"].values
@@ -139,13 +143,13 @@ def _split(results: Mapping[str, xr.Dataset], split: int) -> tuple[Candidates, n
 
 
 def _near_best(candidates: Candidates, n_layers: int, n_sites: int) -> Candidates:
-    """The best unit of every layer for every site, and those that rounding cannot tell from it."""
+    """The units of every layer that may be its best for a site: within rounding of the highest, the first of them."""
     of_pair = candidates.layer * n_sites + candidates.column
     highest = np.full(n_layers * n_sites, -np.inf)
     np.maximum.at(highest, of_pair, candidates.r)
     near = candidates.take(np.flatnonzero(candidates.r >= highest[of_pair] - 2 * TIED_WITHIN))
     by_pair = Candidates(near.layer * n_sites + near.column, near.layer, near.unit, near.r)
-    by_pair = in_order(by_pair)
+    by_pair = by_pair.take(np.lexsort((by_pair.unit, by_pair.column)))
     kept = by_pair.take(np.flatnonzero(by_pair.rank() < NEAR_BEST))
     return Candidates(kept.column % n_sites, kept.layer, kept.unit, kept.r)
 
@@ -228,6 +232,13 @@ def _matches(ranked: list[_Ranked], names: list[str], table: pd.DataFrame, sites
     )
 
 
+def _site_status(response: np.ndarray) -> np.ndarray:
+    """Why a site can have no match at all, from its responses (stimulus, site): (site,) text."""
+    too_few = np.isfinite(response).sum(axis=0) < MIN_STIMULI
+    constant = np.nanmax(response, axis=0) == np.nanmin(response, axis=0)
+    return np.where(too_few, "n_too_small", np.where(constant, "constant", "ok"))
+
+
 def _fold_matches(folds: list[_Ranked], names: list[str], table: pd.DataFrame, sites: np.ndarray) -> xr.Dataset:
     layer, unit = np.stack([f.layer for f in folds]), np.stack([f.unit for f in folds])
     variables = {
@@ -242,7 +253,6 @@ def _fold_matches(folds: list[_Ranked], names: list[str], table: pd.DataFrame, s
 
 def _layer_matches(
     splits: list[tuple[Candidates, np.ndarray]],
-    exact: Candidates,
     names: list[str],
     targets: Targets,
     top: int,
@@ -250,7 +260,7 @@ def _layer_matches(
     sites: np.ndarray,
 ) -> xr.Dataset:
     n_pairs = len(names) * targets.n_sites
-    r, unit, _ = _ranked_within_layers(_with_exact(splits[0][0], exact), splits[0][1], n_pairs, targets.n_sites, top)
+    r, unit, _ = _ranked_within_layers(*splits[0], n_pairs, targets.n_sites, top)
     folds = [_ranked_within_layers(c, out, n_pairs, targets.n_sites, top)[2] for c, out in splits[1:]]
     held_out = np.mean(folds, axis=0) if folds else np.full_like(r, np.nan)
     shape = (len(names), targets.n_sites, top)
@@ -264,15 +274,17 @@ def _layer_matches(
     return xr.Dataset({k: ((LAYER, SITE, RANK), v) for k, v in variables.items()}, coords)
 
 
-def _with_exact(candidates: Candidates, exact: Candidates) -> Candidates:
-    """Put the float64 values in the place of the streamed ones."""
-    keys = np.stack([candidates.column, candidates.layer, candidates.unit], 1)
+def _with_exact(candidates: Candidates, exact: Candidates, near_best: Candidates, n_sites: int) -> Candidates:
+    """Put the float64 values in the place of the streamed ones; no other passes the near best of its layer."""
     known = pd.Series(exact.r, pd.MultiIndex.from_arrays([exact.column, exact.layer, exact.unit]))
     known = known[~known.index.duplicated()]
-    scored = known.reindex(pd.MultiIndex.from_arrays(keys.T)).to_numpy()
-    return Candidates(
-        candidates.column, candidates.layer, candidates.unit, np.where(np.isnan(scored), candidates.r, scored)
-    )
+    keys = pd.MultiIndex.from_arrays([candidates.column, candidates.layer, candidates.unit])
+    scored = known.reindex(keys).to_numpy()
+    pair, near_pair = (c.layer * n_sites + c.column for c in (candidates, near_best))
+    ceiling = np.full(max(pair.max(initial=0), near_pair.max(initial=0)) + 1, np.inf)
+    np.fmin.at(ceiling, near_pair, near_best.r)
+    r = np.where(np.isnan(scored), np.minimum(candidates.r, ceiling[pair]), scored)
+    return Candidates(candidates.column, candidates.layer, candidates.unit, r)
 
 
 def _ranked_within_layers(

@@ -20,13 +20,16 @@ from engine.targets import Targets
 TILE = 4096
 """Units multiplied at a time on a processor: the shifted copy and the product stay in its cache."""
 
+CUDA_TILE = 2**16
+"""The same on a GPU, where fewer and larger products pay."""
+
 SMALL, LARGE = 1e-17, 1e17
 """Outside this range squares leave float32; such units are summed in float64."""
 
 ROUNDING = 2.0**-24
 """Half the distance of neighbouring float32 values, as a share of the value."""
 
-LOW_VARIATION = 16 * ROUNDING
+LOW_VARIATION = 8 * ROUNDING
 """A unit varies only by rounding when its SD over all stimuli is at most this share of its largest activation."""
 
 FEW_BATCHES = 16
@@ -35,10 +38,10 @@ FEW_BATCHES = 16
 MIN_STIMULI = 3
 
 
-def product_dtype(n_stimuli: int, n_folds: int, batch: int) -> torch.dtype:
-    """Precision in which products of units and columns are summed."""
-    batches_in_a_fold = ceil(ceil(n_stimuli / n_folds) / batch)
-    return torch.float32 if batches_in_a_fold <= FEW_BATCHES else torch.float64
+def product_dtype(targets: Targets, batch: int) -> torch.dtype:
+    """Precision of the sums of products: float64 where batches are many or responses are missing."""
+    batches_in_a_fold = ceil(ceil(len(targets.stimuli) / targets.n_folds) / batch)
+    return torch.float32 if batches_in_a_fold <= FEW_BATCHES and targets.n_patterns == 1 else torch.float64
 
 
 class TargetSums:
@@ -101,7 +104,7 @@ class PairMoments:
         """
         stop = start + len(activation)
         z, present = self.targets.z[:, start:stop], self.targets.present[:, start:stop]
-        tile = TILE if activation.device.type == "cpu" else self.n_units
+        tile = TILE if activation.device.type == "cpu" else CUDA_TILE
         for first in range(0, self.n_units, tile):
             units = slice(first, min(first + tile, self.n_units))
             self._add_tile(activation[:, units].float(), units, z, present, fold)
@@ -117,6 +120,9 @@ class PairMoments:
         torch.minimum(self.low[units], low, out=self.low[units])
         torch.maximum(self.high[units], high, out=self.high[units])
         shift = self.shift[fold, units]
+        if len(present) > 1:  # the first batch says nothing of the stimuli that a site saw: float64 throughout
+            self._add_sums(a.double() - shift.double(), units, z.double(), present.double(), fold)
+            return
         x = a - shift
         reach = torch.maximum((high - shift).abs(), (low - shift).abs())
         is_wide = torch.isfinite(low) & torch.isfinite(high) & (reach > 0) & ((reach < SMALL) | (reach > LARGE))
@@ -138,10 +144,9 @@ class PairMoments:
         if len(present) == 1:
             self.sum_x[fold, 0, units] += x.sum(dim=0)
             self.sum_xx[fold, 0, units] += x.square_().sum(dim=0)
-        else:  # in float64: a unit constant over the stimuli that a site saw need not be so over the first batch
-            x = x.double()
-            self.sum_x[fold, :, units] += present.double() @ x
-            self.sum_xx[fold, :, units] += present.double() @ x.square_()
+        else:
+            self.sum_x[fold, :, units] += present @ x
+            self.sum_xx[fold, :, units] += present @ x.square_()
 
     def is_nonfinite(self) -> torch.Tensor:
         """Tell which units had a NaN or infinite activation: (unit,) bool."""
@@ -154,8 +159,8 @@ class PairMoments:
     def varies_by_rounding(self, units: slice | torch.Tensor = slice(None)) -> torch.Tensor:
         """Tell which units vary, but by no more than float32 rounding: (unit,) bool."""
         n = self.targets.n[:, 0].sum()
-        sum_x, sum_xx = (total[0] for total in self._unit_sums(range(len(self.shift)), units))
-        sd = ((sum_xx - sum_x**2 / n) / n).clamp_min(0).sqrt()
+        sum_x, sum_xx = self._unit_sums(range(len(self.shift)), units, slice(0, 1))
+        sd = ((sum_xx[0] - sum_x[0] ** 2 / n) / n).clamp_min(0).sqrt()
         return (sd <= LOW_VARIATION * self._largest(units)) & (self.low[units] < self.high[units])
 
     def _largest(self, units: slice | torch.Tensor) -> torch.Tensor:
@@ -211,12 +216,15 @@ class PairMoments:
         """How far a fold's shift lies above the reference fold's: (unit,) float64."""
         return self.shift[fold, units].double() - self.shift[reference, units].double()
 
-    def _unit_sums(self, folds: Sequence[int], units: slice | torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _unit_sums(
+        self, folds: Sequence[int], units: slice | torch.Tensor, patterns: slice = slice(None)
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Sums of x and of x squared over some folds, around the first fold's shift: (pattern, unit) each."""
-        sum_x, sum_xx = self.sum_x[folds[0], :, units], self.sum_xx[folds[0], :, units]
+        sum_x, sum_xx = self.sum_x[folds[0], patterns, units], self.sum_xx[folds[0], patterns, units]
         for fold in folds[1:]:
-            move, n, own = self._move(fold, folds[0], units), self.targets.n[fold][:, None], self.sum_x[fold, :, units]
-            sum_xx = sum_xx + self.sum_xx[fold, :, units] + 2 * move * own + n * move**2
+            move, n = self._move(fold, folds[0], units), self.targets.n[fold, patterns, None]
+            own = self.sum_x[fold, patterns, units]
+            sum_xx = sum_xx + self.sum_xx[fold, patterns, units] + 2 * move * own + n * move**2
             sum_x = sum_x + own + n * move
         return sum_x, sum_xx
 

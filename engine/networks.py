@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import import_module
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,8 @@ class Network:
     """Stands for the module's code where its source cannot be had."""
     metadata: dict[str, Any] = field(default_factory=dict)
     """title, parameters, top1 (%; NaN if unknown), top1_source, source, licence, weights, doi, classifier."""
+    largest_output: int = 0
+    """Units of the largest output of any module, listed or not: what a forward pass must hold."""
     channels_last: frozenset[str] = frozenset()
     """Layers whose output holds its channels in the last dimension."""
 
@@ -107,6 +110,7 @@ class Network:
                 "top1": float("nan"),
                 "weights": "the caller's",
             },
+            largest_output=_largest(outputs),
             channels_last=frozenset(output.name for output in outputs if output.channels_last),
         )
 
@@ -202,8 +206,18 @@ def _from_zoo(entry: zoo.ZooEntry, module: nn.Module, name: str, origin: str, *,
     if not is_pretrained:
         metadata |= {"title": entry.title + name.removeprefix(entry.name), "top1": float("nan"), "top1_source": ""}
     return Network(
-        name=name, module=module, preprocess=entry.preprocessing, layers=layers, left_out=left_out, metadata=metadata
+        name=name,
+        module=module,
+        preprocess=entry.preprocessing,
+        layers=layers,
+        left_out=left_out,
+        metadata=metadata,
+        largest_output=_largest(outputs),
     )
+
+
+def _largest(outputs: Sequence[Output]) -> int:
+    return max((prod(output.size) for output in outputs), default=0)
 
 
 def _foreign(name: str, weights: str | Path) -> Network:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from engine.digests import (
     stimuli_digest,
 )
 from engine.durable import run_lock
-from engine.errors import LayerError
+from engine.errors import LayerError, SettingsError
 from engine.folds import assign_folds
 from engine.matching import ALGORITHM, CHUNK, MatchSettings, Progress, choose_device, exact_float32, match_layers
 from engine.merging import merge_layers
@@ -36,15 +37,15 @@ from engine.planning import LayerSize, Plan, parse_memory, plan_passes
 from engine.ranking import SPARE
 from engine.recordings import Recording
 from engine.rescoring import collect_responses
-from engine.schema import N_R_BINS, REGION, STIMULUS
+from engine.schema import N_R_BINS, REGION, SITE, STIMULUS
 from engine.store import Run, find_run, store_root, write_run
 from engine.targets import Targets, make_targets
 
 THUMBNAIL = 112
 """Largest side of the small pictures that a run carries, in pixels."""
 
-CARRIED = ("trials", "rf_map", "size_deg")
-"""What a run carries of its recording for analyses, beside what the match reads; a run with other trials is another."""
+NAMES_ONLY = {"name", "source", STIMULUS, SITE}
+"""Of a recording's variables and attributes, those that change no number; a run carries all others, so they key it."""
 
 WITH_EVERY_RUN = ("reliability", "neural_correlation")
 """Analyses that take no time and that the page shows everywhere."""
@@ -163,6 +164,8 @@ class _Job:
             batch,
         )
         self.memory = parse_memory(memory)
+        if batch is not None and (not isinstance(batch, Integral) or batch < 1):
+            raise SettingsError(f"batch={batch!r}: a whole number of stimuli of at least 1 is needed, or None.")
         self.folds = assign_folds(recording.data, settings.folds, settings.seed)
         self.targets: Targets = make_targets(recording.data, self.folds, shuffles=settings.shuffles, seed=settings.seed)
         self.digests = {
@@ -178,24 +181,27 @@ class _Job:
             settings.as_dict(),
             algorithm=ALGORITHM,
         )
-        self.digest = digest_of({"match": matched, "carried": recording_digest(recording, CARRIED)})
+        carried = sorted({*map(str, recording.data.variables), *recording.data.attrs} - NAMES_ONLY)
+        self.digest = digest_of(
+            {"match": matched, "carried": carried, "recording": recording_digest(recording, carried)}
+        )
 
     def plan(self, layers: list[str]) -> Plan:
         """Plan the passes over ``layers``."""
         table = self.network.layers
         chosen = table[table["name"].isin(layers)]
-        targets, top, n_stimuli = self.targets, self.settings.top, len(self.targets.stimuli)
+        targets, top = self.targets, self.settings.top
         area = int((table["height"] * table["width"]).max())
         return plan_passes(
             [LayerSize(name, int(units)) for name, units in zip(chosen["name"], chosen["units"], strict=True)],
             memory=self.memory,
             bytes_per_unit=lambda batch: PairMoments.bytes_per_unit(
-                targets.n_folds, targets.n_columns, targets.n_patterns, product_dtype(n_stimuli, targets.n_folds, batch)
+                targets.n_folds, targets.n_columns, targets.n_patterns, product_dtype(targets, batch)
             ),
             input_bytes=4 * 3 * int(np.prod(self.network.image_size)),
             fixed_bytes=_ranking_bytes(targets, area) + _result_bytes(targets, top, table),
-            largest_units=int(table["units"].max()),
-            n_stimuli=n_stimuli,
+            largest_units=max(self.network.largest_output, int(table["units"].max())),
+            n_stimuli=len(targets.stimuli),
             batch=self.batch,
         )
 
@@ -287,8 +293,9 @@ class _Job:
 
 
 def _ranking_bytes(targets: Targets, area: int) -> int:
-    """Workspace of ranking one chunk, six float64 arrays, and what python itself takes."""
-    return 64 * 2**20 + 6 * 8 * max(CHUNK, targets.n_columns * area)
+    """Workspace of ranking one chunk, some float64 arrays, and what python itself takes."""
+    arrays = 6 if targets.n_patterns == 1 else 10
+    return 64 * 2**20 + arrays * 8 * max(CHUNK, targets.n_columns * area)
 
 
 def _result_bytes(targets: Targets, top: int, table: Any) -> int:

@@ -11,6 +11,10 @@ import torch
 
 from engine.schema import TIED_WITHIN
 
+LEVEL = TIED_WITHIN / 2
+"""Units this close to the last rank count as equal to it where too many are: so no unit is lost that is better than the
+last by more than ``TIED_WITHIN``."""
+
 MARGIN = 2 * TIED_WITHIN
 """Units this close to the last rank are kept as candidates until they are scored again in float64."""
 
@@ -74,9 +78,9 @@ def best(candidates: Candidates, top: int, *, margin: float = MARGIN, spare: int
     if not (lengths > top).any():
         return candidates
     last = np.repeat(candidates.r[starts + np.minimum(lengths, top) - 1], lengths)
-    level = np.where(np.abs(candidates.r - last) <= margin, last, candidates.r)
+    level = np.where(np.abs(candidates.r - last) <= LEVEL, last, candidates.r)
     by_level = np.lexsort((candidates.unit, candidates.layer, -level, candidates.column))
-    stays = (level[by_level] >= last[by_level]) & (rank < top + spare)
+    stays = (level[by_level] >= last[by_level] - margin) & (rank < top + spare)
     return candidates.take(np.sort(by_level[stays]))
 
 

@@ -42,6 +42,8 @@ def collect_responses(
     dict of str to np.ndarray
         For each layer (unit, stimulus) float32.
     """
+    if not units:
+        return {}
     responses = {layer: np.empty((len(index), len(ids)), np.float32) for layer, index in units.items()}
     wanted = {layer: torch.from_numpy(np.asarray(index, np.int64)).to(device) for layer, index in units.items()}
 

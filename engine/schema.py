@@ -94,7 +94,9 @@ RUN_SCHEMAS: Final[Mapping[str, Schema]] = {
             "depth": Variable((LAYER,), "f", "index / (number of layers - 1), 0 to 1"),
             "n_ok": Variable((LAYER,), "i", "units that are ranked"),
             "n_constant": Variable((LAYER,), "i", "units with the same value for every stimulus"),
-            "n_low_variation": Variable((LAYER,), "i", "units whose variation is rounding (sd <= 16 eps max)"),
+            "n_low_variation": Variable(
+                (LAYER,), "i", "units whose variation is rounding: sd <= 8 x 2**-24 x largest activation"
+            ),
             "n_nonfinite": Variable((LAYER,), "i", "units with NaN or infinite activations"),
             "first_nonfinite": Variable((LAYER,), "U", "first stimulus with such an activation, or empty"),
         }
@@ -115,6 +117,7 @@ RUN_SCHEMAS: Final[Mapping[str, Schema]] = {
             "match_unit": Variable((SITE, RANK), "i", "row of the unit in match_responses; -1 = none"),
             "status": Variable((SITE, RANK), "U", "ok or sparse; empty = none"),
             "tied": Variable((SITE, RANK), "b", "r within 2e-6 of a neighbouring rank"),
+            "site_status": Variable((SITE,), "U", "ok, or why the site has no match: constant, n_too_small"),
         }
     ),
     "fold_matches": Schema(

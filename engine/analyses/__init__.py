@@ -1,7 +1,7 @@
 """Which analyses there are, and how one is computed once and kept with its run.
 
-An analysis is a module of this package with ``READS``, the groups of the run that it reads, and
-``compute(run, *, seed, **settings) -> xr.Dataset``.
+An analysis is a module of this package, named in ``ANALYSES``, with ``compute(run, *, seed, **settings)``, a dataset.
+The other modules hold single steps that several will share.
 """
 
 from collections.abc import Callable

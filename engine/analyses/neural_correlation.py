@@ -23,7 +23,8 @@ def compute(run: Run, *, seed: int = 0) -> xr.Dataset:
     xr.Dataset
         ``correlation``, ``held_out`` (region, layer) and their ``_low`` and ``_high`` ends (percentile bootstrap over
         sites; the selected pairs are held fixed); ``chance_median`` (region, layer), median of the best r with shuffled
-        stimuli; ``n_sites`` (region). The layer ``""`` is the whole network.
+        stimuli; ``n_sites`` (region), and ``n_correlation``, ``n_held_out`` (region, layer), the sites that have such a
+        value: the median is over these. The layer ``""`` is the whole network.
     """
     matches, profile, null = run.dataset("matches"), run.dataset("layer_profile"), run.dataset("null")
     region_of_site = run.dataset("recording")[REGION].sel({SITE: matches[SITE]}).values
@@ -52,6 +53,7 @@ def _of_region(
         of_region = value[:, sites]
         medians = np.stack([_median(layer[resampled]) for layer in of_region])
         row[name] = _median(of_region)
+        row[f"n_{name}"] = np.isfinite(of_region).sum(axis=-1)
         row[f"{name}_low"], row[f"{name}_high"] = _interval(medians)
     return row
 

@@ -64,9 +64,12 @@ def split_half(trials: np.ndarray, *, n_splits: int, rng: np.random.Generator) -
     Returns
     -------
     np.ndarray
-        (site,) mean r over the splits; NaN for a site with fewer than three stimuli of two repeats.
+        (site,) mean r over the splits; a split in which a half does not vary is left out for its site; NaN for a site
+        that has none left.
     """
-    return np.mean([_half_correlation(trials, rng) for _ in range(n_splits)], axis=0)
+    r = np.stack([_half_correlation(trials, rng) for _ in range(n_splits)])
+    n = np.isfinite(r).sum(axis=0)
+    return np.divide(np.nansum(r, axis=0), n, out=np.full(len(n), np.nan), where=n > 0)
 
 
 def _half_correlation(trials: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -99,7 +102,8 @@ def _correlate_columns(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def spearman_brown(half: np.ndarray, k: float = 2.0) -> np.ndarray:
     """Reliability of k times as many repeats as ``half`` was measured with: k r / (1 + (k - 1) r)."""
-    return k * half / (1 + (k - 1) * half)
+    longer = 1 + (k - 1) * np.asarray(half, float)
+    return np.divide(k * half, longer, out=np.full_like(longer, np.nan), where=longer != 0)
 
 
 def poisson_reliability(response: np.ndarray, n_repeats: float) -> np.ndarray:

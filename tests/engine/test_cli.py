@@ -26,7 +26,7 @@ def test_match_prints_selected_held_out_and_chance_and_list_shows_the_run(saved)
     code, output = run("match", NETWORK, saved, "--top", "10")
     assert code == 0
     assert "tiny@planted" in output
-    assert "V4: median over 4 sites of the best unit's r" in output
+    assert "V4: median over 4 of 4 sites of the best unit's r" in output
     assert "held out" in output
     assert "shuffled images" in output
     code, output = run("list")

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +90,7 @@ def test_held_out_values_equal_selection_and_scoring_by_hand(network):
     assert float(profile["held_out"].max()) <= 1
 
 
-def test_batch_size_memory_and_order_change_nothing(network, tmp_path):
+def test_batch_size_and_order_change_nothing(network, tmp_path):
     recording = planted_recording(network, noise=0.7)
     turned = recording.select(stimuli=list(recording.stimuli.ids)[::-1])
     expected = engine.match(network, recording, store=tmp_path / "a", **QUIET).dataset("matches")
@@ -110,9 +109,12 @@ def test_what_a_run_says_hangs_together(network):
     counts = run.dataset("unit_counts")["count"]
     np.testing.assert_array_equal(counts.sum("r_bin"), np.tile(layers["n_ok"].values[:, None], 7))
     maps = run.dataset("feature_maps")
-    assert (maps["correlation"].groupby("layer").max() - profile["correlation"] <= 1e-6).all()
-    thresholds = [(maps["correlation"] > t).sum("site") for t in np.arange(0.1, 0.7, 0.1)]
-    assert all((low >= high).all() for low, high in pairwise(thresholds))
+    assert (abs(maps["correlation"].groupby("layer").max() - profile["correlation"]) <= 1e-6).all()
+    for site in range(7):
+        best = matches.isel(site=site, rank=0)
+        here = (maps["layer"] == str(best["layer"].values)) & (maps["channel"] == int(best["channel"]))
+        own = maps.isel(site=site, feature_map=int(np.argmax(here.values)))
+        assert abs(float(own["correlation"]) - float(best["correlation"])) <= 1e-6
     of_rank = run.dataset("match_responses")["activation"][matches["match_unit"].values.ravel()]
     response = run.dataset("recording")["response"].sel(stimulus=of_rank["stimulus"]).values
     site = np.repeat(np.arange(7), 100)
@@ -216,9 +218,87 @@ def test_too_little_memory_is_refused_before_the_first_forward_pass(network, mon
         engine.match(network, recording, memory="1MiB", progress=False)
 
 
+class Same(nn.Module):
+    """3001 units that all give the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Identity()
+        self.out = nn.Tanh()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out(x.mean((1, 2, 3))[:, None].expand(-1, 3001).contiguous())
+
+
+@pytest.mark.parametrize("batch", [1, 7, 32])
+def test_of_equal_units_the_first_are_ranked_and_all_are_tied(batch):
+    network = engine.Network.from_module(Same(), to_input, name="same", layers=["out"], image_size=(IMAGE, IMAGE))
+    responses = np.random.default_rng(0).normal(size=(60, 3))
+    recording = engine.Recording.from_arrays(responses, images(), stimulus_ids=[f"im{i}" for i in range(60)])
+    run = engine.match(network, recording, top=10, batch=batch, **QUIET)
+    matches = run.dataset("matches")
+    assert matches["unit"].values.tolist() == [list(range(10))] * 3
+    assert matches["tied"].values.all()
+    assert run.dataset("layer_profile")["unit"].values.tolist() == [[0, 0, 0]]
+    assert run.dataset("layer_matches")["unit"].values[0, :, :8].tolist() == [list(range(8))] * 3
+
+
+def test_sites_without_a_match_say_why_and_leave_the_others_alone(network):
+    recording = planted_recording(network, noise=0.5)
+    responses = recording.data["response"].values.copy()
+    responses[:, 2] = 4.0
+    names = list(recording.stimuli.ids)
+    other = engine.Recording.from_arrays(responses, recording.stimuli, stimulus_ids=names, region=["V4"] * 7)
+    run = engine.match(network, other, **QUIET)
+    matches = run.dataset("matches")
+    assert matches["site_status"].values.tolist() == ["ok", "ok", "constant", "ok", "ok", "ok", "ok"]
+    assert np.isnan(matches["correlation"][2]).all()
+    assert int(run.dataset("neural_correlation")["n_correlation"].sel(layer="", region="V4")) == 6
+    dull = engine.Recording.from_arrays(np.ones((60, 2)), recording.stimuli, stimulus_ids=names)
+    assert (engine.match(network, dull, **QUIET).dataset("matches")["site_status"] == "constant").all()
+
+
+def test_another_description_of_the_recording_is_another_run(network):
+    plain = planted_recording(network)
+    described = planted_recording(network, attrs={"n_repeats": 4, "response_unit": "spike count"})
+    runs = [engine.match(network, recording, **QUIET) for recording in (plain, described)]
+    assert [run.dataset("reliability").attrs["method"][:7] for run in runs] == ["not ava", "Poisson"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "torch.backends.fp32_precision = 'tf32'",
+        "torch.backends.cuda.matmul.fp32_precision = 'tf32'",
+        "torch.set_float32_matmul_precision('medium')",
+    ],
+)
+def test_what_the_user_set_for_float32_is_put_aside_and_comes_back(change):
+    told = f"""
+import torch
+from engine.matching import exact_float32
+{change}
+before = (torch.backends.cuda.matmul.fp32_precision, torch.backends.mkldnn.matmul.fp32_precision)
+with exact_float32():
+    assert torch.backends.cuda.matmul.fp32_precision == torch.backends.mkldnn.matmul.fp32_precision == 'ieee'
+assert (torch.backends.cuda.matmul.fp32_precision, torch.backends.mkldnn.matmul.fp32_precision) == before
+"""
+    subprocess.run([sys.executable, "-c", told], check=True, timeout=120)
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_same_matches(network, tmp_path):
+    recording = planted_recording(network, noise=0.7)
+    on_cpu = engine.match(network, recording, device="cpu", store=tmp_path / "cpu", **QUIET).dataset("matches")
+    on_gpu = engine.match(network, recording, device="cuda", store=tmp_path / "cuda", **QUIET).dataset("matches")
+    xr.testing.assert_allclose(on_cpu["correlation"], on_gpu["correlation"], atol=2e-6)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"batch": -1}, "batch=-1: a whole number of stimuli of at least 1"),
+        ({"batch": 2.5}, "batch=2.5: a whole number"),
         ({"device": "tpu"}, "device='tpu' is unknown. Choose 'auto', 'cpu', 'cuda' or 'cuda:N'"),
         ({"device": "cuda:99"}, "sees .* CUDA devices here"),
         ({"top": 0}, "top=0: a whole number of at least 1"),

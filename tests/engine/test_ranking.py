@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.ranking import MARGIN, SPARE, Candidates, TopUnits, best, in_order
+from engine.ranking import LEVEL, MARGIN, SPARE, Candidates, TopUnits, best, in_order
 
 
 def ranked(r: np.ndarray, top: int, cuts: list[int]) -> list[list[int]]:
@@ -40,7 +40,7 @@ def test_units_that_rounding_may_swap_stay_candidates():
 
 def test_of_countless_equal_units_the_first_stay():
     column, unit = np.zeros(5000, np.int64), np.random.default_rng(0).permutation(5000)
-    noise = np.random.default_rng(1).uniform(0, MARGIN / 3, 5000)
+    noise = np.random.default_rng(1).uniform(0, LEVEL, 5000)
     kept = best(Candidates(column, column, unit, 0.4 + noise), 10)
     assert sorted(kept.unit.tolist()) == list(range(10 + SPARE))
 

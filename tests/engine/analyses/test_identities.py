@@ -78,16 +78,23 @@ def test_rows_of_the_runner_up_histogram_sum_to_the_ranks(seed, n_sites, missing
         r[0, 60:] = np.nan
     counts = count_by_r(r, shared_bins(r))
     assert counts.sum(axis=1).tolist() == [60 if missing else 100, *[100] * (n_sites - 1)]
-    assert (r[:, :1] >= r)[~np.isnan(r)].all()
 
 
-def test_matches_and_runner_ups_lie_in_feature_maps_that_sum_to_sites_and_a_hundred_times_sites():
+def test_sites_and_a_hundred_times_sites_are_counted_over_feature_maps_and_over_positions():
     run = engine.match(tiny_network(), planted_recording(tiny_network(), noise=0.5), progress=False)
-    matches = run.dataset("matches")
+    matches, layers = run.dataset("matches"), run.dataset("layers")
     for ranks, total in ((slice(0, 1), 7), (slice(0, 100), 700)):
         chosen = matches.isel(rank=ranks)
-        maps = np.char.add(chosen["layer"].values.astype(str), chosen["channel"].values.astype(str))
-        assert np.unique(maps, return_counts=True)[1].sum() == total
+        counted = 0
+        for name in layers["layer"].values:
+            size = [int(layers[dim].sel(layer=name)) for dim in ("channels", "height", "width")]
+            here = (chosen["layer"] == name).values
+            index = tuple(chosen[key].values[here] for key in ("channel", "y", "x"))
+            counts = np.zeros(size)
+            np.add.at(counts, index, 1)
+            np.testing.assert_array_equal(np.ravel_multi_index(index, size), chosen["unit"].values[here])
+            counted += counts.sum()
+        assert counted == total
 
 
 def test_site_correlations_are_symmetric_positive_semidefinite_with_unit_diagonal():
