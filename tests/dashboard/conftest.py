@@ -166,6 +166,7 @@ def _matched(activations, response, folds, table, names, stimuli, layers, n_rank
                 "match_unit": (("site", "rank"), rows.reshape(order.shape)),
                 "status": (("site", "rank"), np.full(order.shape, "ok", dtype=object)),
                 "tied": (("site", "rank"), np.zeros(order.shape, dtype=bool)),
+                "site_status": ("site", np.full(len(order), "ok")),
             },
             {"site": names},
         ),
