@@ -118,6 +118,9 @@ def match(
     if run is None:
         with run_lock(root, job.digest):
             run = find_run(root, job.digest) or job.compute(root, show=progress)
+    parts = open_parts(root, job.digest)
+    if parts.folder.exists():
+        parts.discard()
     for name in WITH_EVERY_RUN:
         analyse(run, name)
     return run
@@ -228,9 +231,7 @@ class _Job:
             "seconds": round(time.monotonic() - started, 1),
             "plan": plan.describe() if plan else "resumed",
         }
-        run = write_run(root, self.digest, datasets, about)
-        parts.discard()
-        return run
+        return write_run(root, self.digest, datasets, about)
 
     def _match_group(self, group: tuple[str, ...], batch: int, parts: Parts, progress: Progress) -> None:
         results = match_layers(

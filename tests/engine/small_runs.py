@@ -90,7 +90,7 @@ def compute(root: Path, results: Mapping[str, xr.Dataset] | None = None) -> Run:
                 if name not in parts:
                     parts.write(name, result)
             run = write_run(root, DIGEST, merged({name: parts.read(name) for name in results}), manifest())
-            parts.discard()
+        open_parts(root, DIGEST).discard()
         if "decoding" not in run.names:
             add_group(run, "decoding", counts(), {"key": "1"})
         return run

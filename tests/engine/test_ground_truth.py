@@ -41,7 +41,7 @@ class CompactModel(nn.Module):
             x = functional.pad(x, (1, 3, 1, 3) if i < 3 else (2, 2, 2, 2))
             x = self.layers[f"layer{i}_conv_point"](self.layers[f"layer{i}_conv_depth"](x))
             x = functional.relu(self.layers[f"layer{i}_bn"](x))
-        return self.layers["Beta"](x.flatten(1))
+        return self.layers["Beta"](x.permute(0, 2, 3, 1).flatten(1))  # the readout was trained on channels last
 
 
 class AllModels(nn.Module):
