@@ -2,6 +2,8 @@
 
 import sys
 
+import xarray as xr
+
 import engine
 from engine.analyses.random_control import best_r
 
@@ -16,7 +18,7 @@ def row(run: engine.Run) -> str:
         s = scores.sel(region=region)
         of_region = (run.dataset("recording")["region"] == region).sel(site=profile["site"])
         by_layer = profile["held_out"].sel(site=of_region).median("site")
-        best_layer = str(by_layer["layer"][int(by_layer.argmax())].values)
+        best_layer = str(by_layer.idxmax("layer").values)
         lines.append(
             f"| {run.recording} {region} | {run.network} | {int(s['n_sites'])} | {n_stimuli:,} | {n_units:,} "
             f"| {_with_interval(s, 'correlation')} | {_with_interval(s, 'held_out')} "
@@ -25,8 +27,10 @@ def row(run: engine.Run) -> str:
     return "\n".join(lines)
 
 
-def _with_interval(scores: object, name: str) -> str:
-    return f"{float(scores[name]):.3f} [{float(scores[name + '_low']):.3f}, {float(scores[name + '_high']):.3f}]"
+def _with_interval(scores: xr.Dataset, name: str) -> str:
+    n, n_sites = int(scores[f"n_{name}"]), int(scores["n_sites"])
+    known = "" if n == n_sites else f" ({n} of {n_sites} sites)"
+    return f"{float(scores[name]):.3f} [{float(scores[name + '_low']):.3f}, {float(scores[name + '_high']):.3f}]{known}"
 
 
 def main() -> None:
