@@ -1,19 +1,11 @@
 """The page for ``panel serve dashboard/app.py``: read-only, on the store that ``UNITSCOPE_STORE`` names."""
 
-from functools import cache
-
 import panel as pn
 
-from dashboard.results import Results
+from dashboard.results import shared_results
 from dashboard.thumbnails import serve_beside_page
 from dashboard.views.document import query_of
 from dashboard.views.session import Session
-
-
-@cache
-def shared_results() -> Results:
-    """Return the store of this process, read once for all sessions."""
-    return Results(tells_paths=False)
 
 
 def show() -> None:

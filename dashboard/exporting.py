@@ -14,9 +14,13 @@ KINDS = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png", "
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def file_name(*parts: str, kind: str) -> str:
-    """Return a name that is a plain file everywhere: letters, digits, ``_``, ``-`` and ``.`` of at most 120."""
-    words = [re.sub(r"[^A-Za-z0-9.]+", "-", part).strip("-.") for part in parts]
+def file_name(*parts: str, kind: str, is_simulated: bool = False) -> str:
+    """Return a name that is a plain file everywhere: letters, digits, ``_``, ``-`` and ``.`` of at most 120.
+
+    Of a simulated recording it begins with SIMULATED, where no length of the other parts cuts it off.
+    """
+    told = ("SIMULATED", *parts) if is_simulated else parts
+    words = [re.sub(r"[^A-Za-z0-9.]+", "-", part).strip("-.") for part in told]
     return ("_".join(word for word in words if word)[:120].strip("-.") or "figure") + f".{kind}"
 
 

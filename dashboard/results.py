@@ -2,22 +2,21 @@
 
 import threading
 import time
-from collections import OrderedDict
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from dashboard.runs import OpenRun
+from dashboard.runs import OpenRun, Version, version_of
 from dashboard.state import Selection
 from engine.errors import EngineError
-from engine.store import list_runs, open_run, store_root
+from engine.store import Run, list_runs, open_run, store_root
 
 COMPLETE = "complete"
 _RELIST_AFTER_S = 2.0
-_RUNS_IN_MEMORY = 12
+_BYTES_IN_MEMORY = 2 * 2**30
 _UNFINISHED = "It is still computed, or was stopped. The same command goes on where it stopped."
 
 
@@ -57,8 +56,26 @@ class Chosen:
         return self.stimulus or next(iter(self.run.by_response(self.site)), "")
 
 
+@dataclass(frozen=True)
+class _Checked:
+    """What was found when a complete run was last read through; ``problem`` is None where nothing is wrong."""
+
+    run: Run
+    version: Version
+    problem: Problem | None
+
+    @property
+    def data(self) -> tuple[str, str]:
+        """Digests of the responses and of the stimuli: runs with the same ones can be compared site by site."""
+        digests = self.run.manifest["digests"]
+        return str(digests.get("responses", "")), str(digests.get("stimuli", ""))
+
+
 class Results:
     """The runs of one store.
+
+    A recording is its data, not its name: where a store has other data under the same name, the older ones are listed
+    as a recording of their own, named after their digests.
 
     Parameters
     ----------
@@ -71,9 +88,10 @@ class Results:
     def __init__(self, store: Path | str | None = None, *, tells_paths: bool = True) -> None:
         self.root = store_root(store)
         self.tells_paths = tells_paths
-        self._runs: OrderedDict[str, OpenRun] = OrderedDict()
+        self._runs: dict[str, OpenRun] = {}
+        self._recordings: dict[str, str] = {}
         self._problems: dict[str, Problem] = {}
-        self._checked: dict[str, Problem | None] = {}
+        self._checked: dict[str, _Checked] = {}
         self._listed: tuple[float, pd.DataFrame] | None = None
         self._lock = threading.RLock()
 
@@ -90,13 +108,10 @@ class Results:
         return list(self._problems.values())
 
     def open(self, digest: str) -> OpenRun:
-        """Return the run of that digest, opened once for all sessions."""
+        """Return the run of that digest, opened once for all sessions; again when it was changed since."""
         with self._lock:
             if digest not in self._runs:
-                self._runs[digest] = OpenRun(open_run(digest, self.root))
-                while len(self._runs) > _RUNS_IN_MEMORY:
-                    self._runs.popitem(last=False)
-            self._runs.move_to_end(digest)
+                self._runs[digest] = OpenRun(open_run(digest, self.root), self._recordings.get(digest, ""))
             return self._runs[digest]
 
     def runs(self, recording: str) -> list[OpenRun]:
@@ -140,44 +155,84 @@ class Results:
             return message
         return message.replace(str(self.root.absolute()), "STORE").replace(str(self.root), "STORE")
 
+    def give_up(self, digest: str, error: EngineError) -> None:
+        """Leave a run out until it is changed: reading it failed, which listing it could not tell."""
+        with self._lock:
+            run, checked = self._runs.pop(digest, None), self._checked.get(digest)
+            if run is not None and checked is not None:
+                problem = self._problem(checked.run.network, checked.run.recording, str(error))
+                self._checked[digest] = replace(checked, version=run.version, problem=problem)
+            self._listed = None
+
     def _list(self) -> pd.DataFrame:
         listed = list_runs(self.root)
-        self._problems = {}
-        for row in listed.itertuples():
-            problem = self._problem_with(row)
-            if problem is not None:
-                self._problems[row.digest] = problem
-        shown = listed[~listed["digest"].isin(list(self._problems))]
-        newest = shown.drop_duplicates(["network", "recording"])
-        return newest[["digest", "network", "recording"]].iloc[::-1].reset_index(drop=True)
+        problems = {row.digest: self._problem_with(row) for row in listed.itertuples()}
+        self._problems = {digest: problem for digest, problem in problems.items() if problem is not None}
+        shown = listed.loc[~listed["digest"].isin(list(self._problems)), ["digest", "network", "recording"]]
+        data = [self._checked[digest].data for digest in shown["digest"]]
+        told_apart = shown.assign(recording=_told_apart(list(shown["recording"]), data))
+        table = told_apart.drop_duplicates(["network", "recording"]).iloc[::-1].reset_index(drop=True)
+        self._let_go(dict(zip(table["digest"], table["recording"], strict=True)))
+        return table
 
     def _problem_with(self, row: Any) -> Problem | None:
-        name = f"{row.network} against {row.recording}" if row.network else str(row.digest)[:12]
-        command = f"unitscope match {row.network} {row.recording}" if row.network else "unitscope list runs"
         if row.status == "incomplete":
-            return Problem(name, _UNFINISHED, command, is_unfinished=True)
+            return replace(self._problem(row.network, row.recording, _UNFINISHED, row.digest), is_unfinished=True)
         if row.status != COMPLETE:
-            return Problem(name, self.told(str(row.status)), command)
-        if row.digest not in self._checked:
+            return self._problem(row.network, row.recording, str(row.status), row.digest)
+        checked = self._checked.get(row.digest)
+        if checked is None or checked.version != version_of(checked.run):
             try:
-                run = open_run(row.digest, self.root)
-                for group in run.names:
-                    run.dataset(group)
-                self._checked[row.digest] = None
-            except EngineError as error:
-                self._checked[row.digest] = Problem(name, self.told(str(error)), command)
-        return self._checked[row.digest]
+                checked = self._checked[row.digest] = self._check(open_run(row.digest, self.root))
+            except EngineError as error:  # it went away since it was listed
+                return self._problem(row.network, row.recording, str(error))
+        return checked.problem
 
-    def give_up(self, digest: str, error: EngineError) -> None:
-        """Leave a run out from now on: reading it failed, which listing it could not tell."""
-        with self._lock:
-            run = self._runs[digest]
-            names = {"network": run.network, "recording": run.recording}
-            command = f"unitscope match {names['network']} {names['recording']}"
-            self._checked[digest] = Problem(
-                f"{names['network']} against {names['recording']}", self.told(str(error)), command
-            )
-            self._listed = None
+    def _check(self, run: Run) -> _Checked:
+        version, probe = version_of(run), open_run(run.path)  # what a probe has read is not kept
+        try:
+            for group in probe.names:
+                probe.dataset(group)
+        except EngineError as error:
+            return _Checked(run, version, self._problem(run.network, run.recording, str(error)))
+        return _Checked(run, version, None)
+
+    def _problem(self, network: str, recording: str, reason: str, digest: str = "") -> Problem:
+        name = f"{network} against {recording}" if network else digest[:12]
+        command = f"unitscope match {network} {recording}" if network else "unitscope list runs"
+        return Problem(name, self.told(reason), command)
+
+    def _let_go(self, recordings: dict[str, str]) -> None:
+        """Forget opened runs that changed or are listed no more, and groups that take too much memory, oldest first."""
+        self._runs = {
+            digest: run
+            for digest, run in self._runs.items()
+            if digest in recordings
+            and recordings[digest] == self._recordings.get(digest)
+            and run.version == self._checked[digest].version
+        }
+        self._recordings = recordings
+        n_bytes = sum(run.n_bytes for run in self._runs.values())
+        for run in sorted(self._runs.values(), key=lambda run: run.read_at):
+            if n_bytes <= _BYTES_IN_MEMORY:
+                return
+            n_bytes -= run.n_bytes
+            run.release()
+
+
+@cache
+def shared_results() -> Results:
+    """Return the store of this process for ``panel serve``, which runs ``dashboard/app.py`` anew in every session."""
+    return Results(tells_paths=False)
+
+
+def _told_apart(names: list[str], data: list[tuple[str, str]]) -> list[str]:
+    """Return names of recordings, newest first, of which none stands for different data: the newest keep theirs."""
+    newest = dict(zip(reversed(names), reversed(data), strict=True))
+    return [
+        name if newest[name] == (responses, stimuli) else f"{name} (responses {responses[:6]}, images {stimuli[:6]})"
+        for name, (responses, stimuli) in zip(names, data, strict=True)
+    ]
 
 
 def _either(wanted: str, there: list[str], what: str, missed: list[str]) -> str:

@@ -4,6 +4,7 @@ Sessions hold no arrays: they ask here, and get datasets that nobody can write t
 """
 
 import threading
+import time
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -13,17 +14,39 @@ import pandas as pd
 import xarray as xr
 
 from dashboard.figures import chance
-from engine.store import Run
+from engine.runs import group_manifest
+from engine.store import Run, open_run
+
+Version = frozenset[tuple[str, int]]
+"""The groups of a run, and when each was written."""
+
+
+def version_of(run: Run) -> Version:
+    """Return what changes when a run is replaced, or an analysis is added to it or made again."""
+    files = {name: group_manifest(run.path, name) for name in run.names}
+    return frozenset((name, file.stat().st_mtime_ns) for name, file in files.items() if file.exists())
 
 
 class OpenRun:
-    """One run, its groups in memory once somebody asked for them, and what the page says of it."""
+    """One state of a run, its groups in memory once somebody asked for them, and what the page says of it.
 
-    def __init__(self, run: Run) -> None:
+    Parameters
+    ----------
+    run
+        The run as the store gives it.
+    recording
+        What its recording is listed as; by default the name that the run was made with.
+    """
+
+    def __init__(self, run: Run, recording: str = "") -> None:
         self._run = run
+        self._listed_recording = recording
         self._loaded: dict[str, xr.Dataset] = {}
         self._lock = threading.Lock()
         self.digest: str = run.digest
+        self.version = version_of(run)
+        self.read_at = 0.0
+        """When a group was last asked for, on the clock of ``time.monotonic``."""
         self.names = frozenset(run.names)
         self.jpegs: dict[str, bytes] = {}
         """Pictures of the stimuli that were asked for so far."""
@@ -39,7 +62,18 @@ class OpenRun:
         with self._lock:
             if name not in self._loaded:
                 self._loaded[name] = _read_only(self._run.dataset(name).load())
+            self.read_at = time.monotonic()
             return self._loaded[name]
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the groups in memory."""
+        return sum(dataset.nbytes for dataset in list(self._loaded.values()))
+
+    def release(self) -> None:
+        """Let go of the groups in memory; they are read again when somebody asks for them."""
+        with self._lock:
+            self._run, self._loaded = open_run(self._run.path), {}  # an opened run holds its groups too
 
     def has(self, name: str) -> bool:
         """Say whether the run holds the group ``name``."""
@@ -73,8 +107,9 @@ class OpenRun:
 
     @cached_property
     def recording(self) -> str:
-        """Name of the recording."""
-        return _name_of(self.manifest.get("recording")) or str(self.dataset("recording").attrs.get("name", ""))
+        """Name of the recording, as it is listed."""
+        named = self._listed_recording or _name_of(self.manifest.get("recording"))
+        return named or str(self.attrs.get("name", ""))
 
     @cached_property
     def attrs(self) -> Mapping[str, Any]:

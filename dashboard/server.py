@@ -3,10 +3,14 @@
 import ipaddress
 import secrets
 import socket
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import panel as pn
 from bokeh.server.server import Server
+from tornado.httputil import HTTPServerRequest
+from tornado.web import ErrorHandler
 
 from dashboard.results import Results
 from dashboard.thumbnails import patterns
@@ -108,8 +112,27 @@ def make_server(
         raise SettingsError(
             f"Port {port} of {address} cannot be used ({error.strerror}). Choose another: --port 0"
         ) from error
+    if not allow_remote:
+        _only_for(server, {_host(address), "localhost"})
     server.start()  # without it nobody sweeps up the sessions that were left
     return server
+
+
+def _only_for(server: Server, hosts: Collection[str]) -> None:
+    """Refuse every request under another host name: a page of that name would pass for this one.
+
+    Tornado lets a websocket in whose Origin equals its Host before Bokeh's list of origins is asked (DNS rebinding).
+    The port may be another one: a tunnel to this machine has its own.
+    """
+    application = server._tornado
+    find = application.find_handler
+
+    def find_for_us(request: HTTPServerRequest, **how: Any) -> Any:
+        if request.host_name in hosts:
+            return find(request, **how)
+        return application.get_handler_delegate(request, ErrorHandler, {"status_code": 403})
+
+    application.find_handler = find_for_us  # type: ignore[method-assign]
 
 
 def _is_loopback(address: str) -> bool:

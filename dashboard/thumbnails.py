@@ -46,17 +46,15 @@ def patterns(results: Results) -> list[tuple[str, type[RequestHandler], dict]]:
     return [(ROUTE, ThumbnailHandler, {"results": results})]
 
 
-def serve_beside_page(results: Results) -> bool:
+def serve_beside_page(results: Results) -> None:
     """Add the pictures to the server that runs this session; ``panel serve`` leaves no earlier moment for it.
 
-    Returns False where no server is found; the page then carries its pictures in itself.
+    Under a server that is not Bokeh's own the images of the page stay blank.
     """
-    servers = [o for o in gc.get_objects() if issubclass(type(o), BokehTornado)]
-    for server in servers:
+    for server in [o for o in gc.get_objects() if issubclass(type(o), BokehTornado)]:
         if not getattr(server, "serves_unitscope_pictures", False):
             server.add_handlers(r".*", patterns(results))
             server.serves_unitscope_pictures = True
-    return bool(servers)
 
 
 class ThumbnailHandler(RequestHandler):

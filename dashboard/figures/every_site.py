@@ -69,8 +69,7 @@ def describe(
     )
     left, right = -1.0, max(n_sites, 1) + 0.0
     limit, held_out_limit = (data[name].iloc[0] if n_sites else np.nan for name in ("chance", "chance_held_out"))
-    low = float(np.floor((min(0.0, *held_out[np.isfinite(held_out)], *r[np.isfinite(r)]) - 1e-9) / 0.1) * 0.1)
-    low = 0.0 if low > -0.1 + 1e-6 and (np.nanmin([0.0, *held_out, *r]) >= 0) else low
+    low = float(np.floor(np.nanmin([0.0, *held_out, *r]) / 0.1) * 0.1)
     at = np.flatnonzero(names == site)
     return Drawing(
         [

@@ -10,7 +10,7 @@ from dashboard.figures import chance
 from dashboard.figures.keys import Key
 from dashboard.figures.marks import Axes, Drawing, Hit, area, boxes, line, points
 from dashboard.figures.scales import layer_ticks, r_limits, r_ticks
-from dashboard.figures.wording import fixed, plural
+from dashboard.figures.wording import fixed, known_of
 
 TITLE = "Layer by layer"
 HELP = """**What it shows.** For each layer the median, over the sites of the region, of the best r in that
@@ -44,7 +44,7 @@ def data(
     Columns: ``layer``, ``correlation`` and ``held_out`` (medians over the region's sites), ``quartile_low``,
     ``quartile_high``, ``chance_median``; ``control``, ``control_low``, ``control_high``, ``control_held_out`` from the
     ``layer_profile`` of an untrained network, NaN where there is none or its layers have other names. ``attrs``:
-    region, n_sites.
+    region, n_sites, n_known (sites that have an r).
     """
     layers = layer_profile["layer"].values.astype(object)
     regions = recording["region"].to_series()
@@ -59,7 +59,8 @@ def data(
         there = pd.DataFrame({"layer": control["layer"].values.astype(object), **found})
     for name in ("control", "control_low", "control_high", "control_held_out"):
         frame[name] = there.set_index("layer")[name].reindex(layers).to_numpy() if name in there else np.nan
-    frame.attrs = {"region": region, "n_sites": len(sites)}
+    n_known = int(np.isfinite(layer_profile["correlation"].sel(site=list(sites)).values).any(axis=0).sum())
+    frame.attrs = {"region": region, "n_sites": len(sites), "n_known": n_known}
     return frame
 
 
@@ -126,7 +127,8 @@ def keys(data: pd.DataFrame) -> list[Key]:
 
 def caption(data: pd.DataFrame) -> str:
     """Say what is drawn over how many sites."""
-    return f"median and quartiles of {plural(data.attrs['n_sites'], data.attrs['region'] + ' site')}"
+    about = data.attrs
+    return f"median and quartiles of {known_of(about['n_known'], about['n_sites'], about['region'] + ' site')}"
 
 
 _MANY = 30

@@ -9,7 +9,7 @@ import xarray as xr
 from dashboard.figures.keys import Key
 from dashboard.figures.marks import Axes, Drawing, Hit, boxes, labels, line, points, segments
 from dashboard.figures.scales import r_limits, r_ticks
-from dashboard.figures.wording import elided, fixed, plural
+from dashboard.figures.wording import elided, fixed, plural, thousands
 from dashboard.theme import CONTROL, network_token
 
 TITLE = "Networks"
@@ -63,7 +63,8 @@ def data(
     -------
     pd.DataFrame
         ``network``, ``layer`` ("" = the whole network), ``correlation`` and ``held_out`` with ``_low`` and ``_high``,
-        ``chance_median``, ``is_control``, ``token``. ``attrs``: region, n_sites.
+        ``chance_median``, ``is_control``, ``token``. ``attrs``: region, n_sites, n_correlation and n_held_out (the
+        fewest and the most sites that have such a value, over the networks; () in runs that do not tell).
     """
     there = {title: found for title, found in correlations.items() if region in found["region"].values}
     trained = [title for title in there if title not in controls]
@@ -82,6 +83,9 @@ def data(
     columns = ["network", "layer", *_VALUES, "chance_median", "is_control", "token"]
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
     table.attrs = {"region": region, "n_sites": n_sites}
+    for name in ("n_correlation", "n_held_out"):
+        known = [int(found[name].sel(region=region, layer="")) for found in there.values() if name in found]
+        table.attrs[name] = (min(known), max(known)) if known else ()
     return table
 
 
@@ -153,9 +157,17 @@ def _ends(span: tuple[np.ndarray, np.ndarray], y: np.ndarray, rows: np.ndarray) 
 
 
 def _label(data: pd.DataFrame) -> str:
-    n_sites = data.attrs["n_sites"]
-    over = f"{data.attrs['region']} sites" if n_sites is None else f"{plural(n_sites, data.attrs['region'] + ' site')}"
-    return f"Neural correlation, median over {over}"
+    about = data.attrs
+    n_sites, known, held_out = (about[name] for name in ("n_sites", "n_correlation", "n_held_out"))
+    over = f"{about['region']} sites" if n_sites is None else plural(n_sites, f"{about['region']} site")
+    if n_sites is not None and known and known != (n_sites, n_sites):
+        over = f"{_range(known)} of {over}"
+    is_other = held_out and held_out != known and held_out[1] > 0
+    return f"Neural correlation, median over {over}" + (f" (held-out: {_range(held_out)})" if is_other else "")
+
+
+def _range(ends: tuple[int, int]) -> str:
+    return "–".join(thousands(end) for end in dict.fromkeys(ends))
 
 
 def _frame(low: float, high: float, written: np.ndarray, width: int) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 Text stays text in svg and pdf, and is written literally. matplotlib's state machine (pyplot) is not used.
 """
 
+import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from dashboard.theme import TOKENS, Mode
 PT = 0.75
 """Points in a px: figures on paper keep the sizes of the page."""
 PX_PER_INCH = 96
+_FOOTER_LETTER_PX, _FOOTER_LINE_PX = 5.0, 12
 DPI = 300
 PAPER_FORMATS = ("svg", "pdf", "png")
 
@@ -42,9 +44,11 @@ def paper(drawing: Drawing, mode: Mode = "light", *, width: int = 540, height: i
     width, height
         In px of the page (1/96 inch).
     footer
-        One line below the figure: recording, network, settings. Written literally.
+        Below the figure: recording, network, settings. Written literally, in as many lines as it needs; each after
+        the first makes the figure higher.
     """
-    height = drawing.axes.height or height
+    footer = "\n".join(textwrap.wrap(footer, max(int((width - 16) / _FOOTER_LETTER_PX), 20)))
+    height = (drawing.axes.height or height) + _FOOTER_LINE_PX * footer.count("\n")
     with rc_context(_paper_settings()):
         overlay = overlay_of(Drawing([m for m in drawing.marks if not m.is_empty], drawing.axes))
         options = paper_options(drawing, width, height)
@@ -169,11 +173,13 @@ def _dress_frame(axis: PaperAxes, axes: Axes, mode: Mode, width: int, height: in
     axis.grid(visible=False)
     for side in (side for side in (axis.xaxis, axis.yaxis) if side.axis_name in axes.grid):
         side.grid(visible=True, color=tokens["grid"], linewidth=PT, zorder=1)
-    below = axes.bottom + (16 if footer else 0)
+    below = axes.bottom + (16 + _FOOTER_LINE_PX * footer.count("\n") if footer else 0)
     left, right, bottom, top = _borders(axes, width, height, below)
     axis.figure.subplots_adjust(left=left, right=right, bottom=bottom, top=top)
     if footer:
-        axis.figure.text(8 / width, 6 / height, footer, color=tokens["text2"], size=9 * PT, va="bottom", ha="left")
+        axis.figure.text(
+            8 / width, 6 / height, footer, color=tokens["text2"], size=9 * PT, va="bottom", ha="left", linespacing=1.1
+        )
 
 
 def _borders(axes: Axes, width: int, height: int, below: int) -> tuple[float, float, float, float]:

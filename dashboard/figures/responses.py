@@ -29,6 +29,8 @@ _SILENT_FROM = 0.01
 _WIDE = 9
 _STEEP = 0.55
 """From this slope on, the note above its line would meet y = x."""
+_NOTE_WIDTH, _NOTE_HEIGHT = 0.34, 0.08
+"""Room for the note on the slope, as shares of the frame."""
 
 
 def data(
@@ -116,7 +118,7 @@ def describe(
             points("SelectionHalo", x[selected], y[selected]),
             points("Selection", x[selected], y[selected]),
             labels("IdentityNote", high - 0.03 * (high - low), high - 0.03 * (high - low), "y = x"),
-            _slope_note(slope, low, high),
+            _slope_note(slope, (low, high), x, y, float(floor[0]) if len(floor) else low),
             labels("SilentNote", high, floor[0], f"unit silent on {100 * about['silent']:.0f}% of images")
             if about["silent"] >= _SILENT_FROM
             else nothing("labels", "SilentNote"),
@@ -157,13 +159,20 @@ def caption(data: pd.DataFrame) -> str:
     return f"a point is an image ({thousands(np.isfinite(data['site_sd']).sum())})"
 
 
-def _slope_note(slope: float, low: float, high: float) -> Mark:
+def _slope_note(slope: float, limits: tuple[float, float], x: np.ndarray, y: np.ndarray, floor: float) -> Mark:
+    """Write the slope at the right edge: above its line, or below it where the fewest images lie."""
+    low, high = limits
     if not np.isfinite(slope):
         return nothing("labels", "SlopeNote")
     text = f"slope = r = {fixed(slope)}"
     if slope < _STEEP:
         return labels("SlopeNote", high, high * slope, text)
-    return labels("SlopeNoteBelow", high, (high - 0.24 * (high - low)) * slope, text)
+    width, height = _NOTE_WIDTH * (high - low), _NOTE_HEIGHT * (high - low)
+    first = (high - width) * slope
+    tops = np.arange(first, min(floor + height, first - 1e-9), -height / 2)
+    beside = y[x > high - width]
+    n_hidden = [np.sum((beside < top) & (beside > top - height)) for top in tops]
+    return labels("SlopeNoteBelow", high, tops[int(np.argmin(n_hidden))], text)
 
 
 def _activation(match_responses: xr.Dataset, row: int, stimuli: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Where in the image the 100 best units of a site look."""
+"""Where in the image the best units of a site look."""
 
 import numpy as np
 import pandas as pd
@@ -10,8 +10,8 @@ from dashboard.figures.scales import degree_ticks
 from dashboard.figures.wording import degrees, fixed, plural
 
 TITLE = "Where they look"
-HELP = """**What it shows.** The position of each of the site's 100 best units over the image, in degrees of visual
-angle.
+HELP = """**What it shows.** The position of each of the site's best units, as many as the run keeps, over the image,
+in degrees of visual angle.
 
 **How it is computed.** A unit at row y and column x of its feature map is drawn at the centre of that cell of the map,
 the map laid over the whole image. That is the position in the map, not a measured receptive field. Units of dense

@@ -1,4 +1,4 @@
-"""Is the match one of many units that are nearly as good? The 100 best units of every site."""
+"""Is the match one of many units that are nearly as good? The best units of every site."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,12 +13,13 @@ from dashboard.figures.marks import Axes, Drawing, Hit, Mark, boxes, image, labe
 from dashboard.figures.scales import r_ticks
 from dashboard.figures.wording import elided, fixed, short, tick
 from dashboard.theme import region_token
+from engine.analyses.runner_ups import N_BINS, count_by_r, shared_bins
 
-TITLE = "The 100 best units of every site"
-HELP = """**What it shows.** A row is a site, the best match on top; its 100 best units are counted in 100 equal bins
-of r, so each row sums to 100. The stepped line is the match. Open dots are the match's held-out r.
+TITLE = "The best units of every site"
+HELP = """**What it shows.** A row is a site, the best match on top; its best units, as many as the title says, are
+counted in 100 equal bins of r. The stepped line is the match. Open dots are the match's held-out r.
 
-**How it is computed.** Pearson's r of every unit of the network over all images; the 100 largest are kept. A dark bin
+**How it is computed.** Pearson's r of every unit of the network over all images; the largest are kept. A dark bin
 far left of the line: the match stands alone. A dark bin at the line: many units do as well, which is redundancy.
 
 **Chance.** The pale strip with the dashed edge is what the best of all units reaches with shuffled images, in 95% of
@@ -32,8 +33,6 @@ KEYS = (
     Key("dash", "chance: r", "control"),
     Key("box", "chance: held-out", "band2"),
 )
-N_BINS = 100
-_ROUND_TO = 0.05
 _ROW_PX = 10
 _NOTE_WIDTH = 0.22
 """Width of the note on chance, as a share of the frame."""
@@ -42,18 +41,17 @@ _NOTE_WIDTH = 0.22
 def data(matches: xr.Dataset, recording: xr.Dataset, null: xr.Dataset, region: str) -> pd.DataFrame:
     """Return one row a site and bin, sites by their best r, 100 bins each.
 
-    Columns: ``site``, ``correlation`` and ``held_out`` of its match, ``r_low``, ``r_high``, ``count`` (units of the top
-    100 in the bin; the last bin holds its upper edge too). The bins run from the smallest r of all sites of all
+    Columns: ``site``, ``correlation`` and ``held_out`` of its match, ``r_low``, ``r_high``, ``count`` (ranked
+    units in the bin; the last bin holds its upper edge too). The bins run from the smallest r of all sites of all
     regions, rounded down to 0.05, to the largest, rounded up, so that panels of two regions share them. ``attrs``:
-    region, n_sites, chance, chance_held_out.
+    region, n_sites, n_ranks (units that are kept for a site), chance, chance_held_out.
     """
     r = matches["correlation"].values
-    low, high = _bounds(r)
+    edges = shared_bins(r) if np.isfinite(r).any() else np.linspace(0, 1, N_BINS + 1)
     regions = recording["region"].to_series().reindex(matches["site"].values)
     chosen = np.flatnonzero((regions == region).to_numpy())
     order = chosen[np.argsort(-np.nan_to_num(r[chosen, 0], nan=-np.inf), kind="stable")]
-    counts = np.array([np.histogram(row[np.isfinite(row)], N_BINS, (low, high))[0] for row in r[order]], dtype=np.int64)
-    edges = np.linspace(low, high, N_BINS + 1)
+    counts = count_by_r(r, edges)[order]
     n_sites = len(order)
     frame = pd.DataFrame(
         {
@@ -68,6 +66,7 @@ def data(matches: xr.Dataset, recording: xr.Dataset, null: xr.Dataset, region: s
     frame.attrs = {
         "region": region,
         "n_sites": n_sites,
+        "n_ranks": matches.sizes["rank"],
         "chance": chance.best_of_all(null, region),
         "chance_held_out": chance.held_out(null, region),
     }
@@ -117,7 +116,7 @@ def describe(
             (0.5, top),
             r_ticks(low, high, most=8),
             _row_ticks(names, row, at, height),
-            "r of the 100 best units",
+            f"r of the {_best_units(data)}",
             "Site, best match on top",
             grid="",
             tick_px=10,
@@ -137,9 +136,14 @@ def keys(data: pd.DataFrame) -> list[Key]:
     return [replace(key, label=named.get(key.shape, key.label)) for key in KEYS]
 
 
+def title(data: pd.DataFrame) -> str:
+    """Say how many units are counted."""
+    return f"The {_best_units(data)} of every site"
+
+
 def caption(data: pd.DataFrame) -> str:
     """Say what a row is."""
-    return "a row is a site and sums to 100; tap a row to open it"
+    return f"a row is a site and sums to {data.attrs['n_ranks']}; tap a row to open it"
 
 
 _TOOLTIP = (
@@ -148,13 +152,9 @@ _TOOLTIP = (
 )
 
 
-def _bounds(r: np.ndarray) -> tuple[float, float]:
-    known = r[np.isfinite(r)]
-    if not known.size:
-        return 0.0, 1.0
-    low = np.floor(round(known.min() / _ROUND_TO, 9)) * _ROUND_TO
-    high = np.ceil(round(known.max() / _ROUND_TO, 9)) * _ROUND_TO
-    return float(round(low, 6)), float(round(max(high, low + _ROUND_TO), 6))
+def _best_units(data: pd.DataFrame) -> str:
+    n_ranks = data.attrs["n_ranks"]
+    return "best unit" if n_ranks == 1 else f"{n_ranks} best units"
 
 
 def _full_colour(counts: np.ndarray) -> int:

@@ -25,7 +25,6 @@ KEYS = (Key("dot", "r"), Key("open", "held-out"), Key("tick", "ceiling", "text3"
 ROW_PX = 14
 TOP_PX = 22
 WIDTH_PX = 212
-ORDERS = ("correlation", "held_out", "site")
 _PX_PER_LETTER = 6.1
 
 

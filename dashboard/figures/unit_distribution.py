@@ -17,8 +17,8 @@ TITLE = "All units of the network"
 HELP = """**What it shows.** How many units of the network have which r with this site, on a logarithmic scale. The pin
 is the match, or the runner-up that is selected.
 
-**How it is computed.** Every unit of every layer is counted, in bins of 0.01; constant units have no r and are left
-out.
+**How it is computed.** Every unit of every layer is counted, in bins of 0.01. Units that are constant, that vary by
+rounding only, or that have NaN or infinite activations have no r and are left out.
 
 **Chance.** Most units respond to something else, so the mass lies about 0. The pale zone is where the best of all
 units falls in 95% of shuffles of the images: a pin inside it says nothing.
@@ -29,6 +29,8 @@ _NOTE_SHARE, _PIN_SHARE = 0.24, 0.16
 """Widths of the two notes, as shares of the frame."""
 _HIGH_R = 0.75
 """From here on there is more room to the left of the pin than below r = 1."""
+_LEFT_OUT = {"n_constant": "constant", "n_low_variation": "vary by rounding only", "n_nonfinite": "not finite"}
+"""Counts of units that have no r -> words of the caption."""
 _FLOOR = -0.12
 """Bottom of the frame in decades, a little below one unit."""
 
@@ -48,7 +50,7 @@ def data(
 
     Columns: ``r_low``, ``r_high``, ``count`` (units of all layers, or of ``layer``), ``is_match`` (the bin that holds
     the unit of that rank). ``attrs``: site, region, rank, correlation, chance (best of all units, 95th percentile),
-    n_units, n_constant, layer.
+    n_units, n_constant, n_low_variation, n_nonfinite, layer.
     """
     counts = unit_counts["count"].sel(site=site)
     counts = counts.sum("layer") if layer is None else counts.sel(layer=layer)
@@ -71,7 +73,7 @@ def data(
         "correlation": correlation,
         "chance": chance.best_of_all(null, region),
         "n_units": int(counted["units"].sum()),
-        "n_constant": int(counted["n_constant"].sum() + counted["n_low_variation"].sum()),
+        **{name: int(counted[name].sum()) for name in _LEFT_OUT},
         "layer": layer,
     }
     return frame
@@ -121,9 +123,9 @@ def describe(data: pd.DataFrame, *, network: str = "network1", regions: Sequence
 def caption(data: pd.DataFrame) -> str:
     """Say how many units were counted, and how many have no r."""
     about = data.attrs
-    left_out = "none constant" if about["n_constant"] == 0 else f"{thousands(about['n_constant'])} constant"
+    left_out = [f"{thousands(about[name])} {what}" for name, what in _LEFT_OUT.items() if about[name]]
     where = "" if about["layer"] is None else f" in {about['layer']}"
-    return f"{thousands(about['n_units'])} units{where}, {left_out}"
+    return f"{thousands(about['n_units'])} units{where}, {', '.join(left_out) or 'none constant'}"
 
 
 def _note(limit: float, top: float) -> Mark:

@@ -12,7 +12,7 @@ from dashboard.figures.scales import r_limits, r_ticks
 from dashboard.figures.wording import elided, fixed, plural
 from dashboard.theme import CONTROL, network_token, region_token
 
-TITLE = "V4 against IT"
+TITLE = "One region against another"
 HELP = """**What it shows.** The neural correlation of each network with the two regions: the median over sites of the
 best unit's r. Filled: selected and scored on all images. Open: held out. Bars are 95% intervals over sites.
 
@@ -111,6 +111,11 @@ def describe(data: pd.DataFrame, *, selected: str | None = None, all_regions: tu
         {"network": str(token[0]) if len(token) else "network1"},
         Hit("NetworkMatch", _TOOLTIP.format(first=_markup_free(first), second=_markup_free(second))),
     )
+
+
+def title(data: pd.DataFrame) -> str:
+    """Name both regions, that of the x axis first."""
+    return "{} against {}".format(*data.attrs["regions"])
 
 
 def caption(data: pd.DataFrame) -> str:

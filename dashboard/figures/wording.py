@@ -49,6 +49,11 @@ def plural(count: int, word: str) -> str:
     return f"{thousands(count)} {word}" + ("" if count == 1 else "s")
 
 
+def known_of(known: int, count: int, word: str) -> str:
+    """Write "7 sites", or "6 of 7 sites" where only 6 have a value."""
+    return plural(count, word) if known == count else f"{thousands(known)} of {plural(count, word)}"
+
+
 def elided(text: str, most: int) -> str:
     """Keep a long name readable at both ends: "features.3…squeeze"."""
     if len(text) <= most:

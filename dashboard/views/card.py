@@ -40,7 +40,7 @@ class Card:
     name
         Of the card in its page: of its slot, and in what the browser reports.
     module
-        The figure: ``TITLE``, ``HELP``, ``caption(data)`` and perhaps ``keys(data)`` or ``KEYS``.
+        The figure: ``TITLE`` or ``title(data)``, ``HELP``, ``caption(data)`` and perhaps ``keys(data)`` or ``KEYS``.
     data
         Makes the figure's data from the choice; asked again when a name of ``depends`` changes.
     describe
@@ -90,6 +90,10 @@ class Card:
             self.shown.retheme(look.mode)
         return is_new
 
+    def forget(self) -> None:
+        """Ask for data and drawing again at the next ``refresh``: something changed that the choice does not name."""
+        self._key, self._drawn = (), ()
+
     def pane(self) -> pn.pane.Bokeh:
         """Return the figure's pane, once the card was refreshed."""
         assert self.shown is not None
@@ -101,9 +105,10 @@ class Card:
         """Return title, caption, keys, help and export of the figure as it is shown."""
         keys = getattr(self.module, "keys", None)
         shown = keys(self.data) if keys else getattr(self.module, "KEYS", ())
+        title = self.module.title(self.data) if hasattr(self.module, "title") else self.module.TITLE
         caption = getattr(self.module, "caption", lambda _: "")(self.data)
         line = Markup(keys_html(shown, look.colours)) if shown else None
-        return head(self.name, self.module.TITLE, caption, help_text=self.module.HELP, keys=line, extra=extra)
+        return head(self.name, title, caption, help_text=self.module.HELP, keys=line, extra=extra)
 
     def _draw(self, drawing: Drawing, mode: Mode) -> None:
         if self.shown is not None and _same_marks(self.shown.drawing, drawing):

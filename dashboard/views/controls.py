@@ -49,7 +49,10 @@ class Controls:
         if changed.get("layer") and "rank" not in values:
             values |= self._best_of_layer(changed["layer"])
         defaults = {below: self.selection.param[below].default for name in changed for below in BELOW.get(name, ())}
-        self.selection.param.update(**{**self._put_right(), **defaults, **values})
+        chosen = {**self._put_right(), **defaults, **values}
+        if "recording" in changed and "network" not in values and not self._was_run(chosen):
+            chosen["network"] = ""
+        self.selection.param.update(**chosen)
 
     def step(self, name: str, by: int) -> None:
         """Move by so many sites (best match first), ranks, layers or stimuli (strongest response first)."""
@@ -72,6 +75,11 @@ class Controls:
         names = ("region", "site", "rank", "layer", "stimulus")
         there = {"network": chosen.run.network, "recording": chosen.run.recording}
         return there | {name: getattr(chosen, name) for name in names}
+
+    def _was_run(self, chosen: Mapping[str, Any]) -> bool:
+        """Say whether the network was run on the recording that is chosen now."""
+        network = chosen.get("network", self.selection.network)
+        return network in [run.network for run in self.results.runs(chosen["recording"])]
 
     def _best_of_layer(self, layer: str) -> dict[str, int]:
         """Go to the layer's best unit where the ranking of the site holds one; else stay with the unit."""

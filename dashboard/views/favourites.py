@@ -1,11 +1,13 @@
 """Which images drive the site most, and which its unit? Two lists side by side, and the image that is selected."""
 
+import numpy as np
 import pandas as pd
 
-from dashboard.figures.wording import signed, thousands
+from dashboard.figures.wording import UNKNOWN, signed, thousands
 from dashboard.results import Chosen
 from dashboard.thumbnails import address
 from dashboard.views.card import Look, head
+from dashboard.views.frame import no_match
 from dashboard.views.markup import Markup, joined, tag
 
 TITLE = "Favourite images"
@@ -56,7 +58,11 @@ in standard deviations from their mean over all images, and the rank of the imag
 
 def selected(data: pd.DataFrame, chosen: Chosen) -> Markup:
     """Return the selected image with SD and rank for site and unit."""
+    if not chosen.shown_stimulus:
+        return tag("p", "No image was shown to this site.", class_="empty")
     row = data.loc[data["stimulus"] == chosen.shown_stimulus].iloc[0]
+    response = chosen.run.dataset("recording")["response"].sel(site=chosen.site, stimulus=chosen.shown_stimulus)
+    unranked = UNKNOWN if np.isfinite(response.item()) else "not shown"
     known = _known_of(chosen)
     return joined(
         [
@@ -68,8 +74,8 @@ def selected(data: pd.DataFrame, chosen: Chosen) -> Markup:
             ),
             tag(
                 "table",
-                _fact("region", chosen.site, row["site_sd"], row["site_rank"]),
-                _fact("network", "Unit", row["unit_sd"], row["unit_rank"]),
+                _fact("region", chosen.site, row["site_sd"], row["site_rank"], unranked),
+                _fact("network", "Unit", row["unit_sd"], row["unit_rank"], unranked),
                 class_="facts",
             ),
             tag("p", known, class_="about") if known else None,
@@ -86,9 +92,6 @@ def selected(data: pd.DataFrame, chosen: Chosen) -> Markup:
     )
 
 
-_KEYS = (tag("kbd", "J"), " ", tag("kbd", "K"))
-
-
 def _label(kind: str, who: object, what: str) -> Markup:
     return tag("p", tag("b", who, class_=kind), " · " + what, class_="fav-label")
 
@@ -97,7 +100,7 @@ def _thumbs(data: pd.DataFrame, chosen: Chosen, who: str, columns: int) -> Marku
     listed = data[data[f"is_{who}_favourite"]].sort_values(f"{who}_rank", kind="stable")
     shared = data["is_site_favourite"] & data["is_unit_favourite"]
     if listed.empty:
-        return tag("p", "No activation is stored for this unit.", class_="empty")
+        return tag("p", _why_none(chosen, who), class_="empty")
     items = [
         tag(
             "button",
@@ -121,9 +124,17 @@ def _thumbs(data: pd.DataFrame, chosen: Chosen, who: str, columns: int) -> Marku
     return tag("div", items, class_="thumbs", style=f"--columns:{columns}")
 
 
-def _fact(kind: str, who: str, sd: float, rank: int) -> Markup:
+def _why_none(chosen: Chosen, who: str) -> str:
+    if who == "site":
+        return "The site's response never varies." if chosen.shown_stimulus else "No image was shown to this site."
+    if chosen.run.n_ranks(chosen.site) == 0:
+        return f"No match: {no_match(chosen)}."
+    return "The unit's activation never varies over the images of this site, or is not stored."
+
+
+def _fact(kind: str, who: str, sd: float, rank: int, unranked: str) -> Markup:
     dot = tag("span", class_="dot", style=f"background:var(--{kind})")
-    place = f"rank {thousands(rank)}" if rank > 0 else "not shown"
+    place = f"rank {thousands(rank)}" if rank > 0 else unranked
     return tag(
         "tr",
         tag("th", dot, who, scope="row"),

@@ -30,6 +30,9 @@ KEYS = (
     (("Esc",), "close, or clear layer and image"),
 )
 
+NO_MATCH = {"constant": "the site's response never varies", "n_too_small": "fewer than 3 responses"}
+"""Status of a site that has no match -> words."""
+
 
 def colours(chosen: Chosen, results: Results) -> dict[str, str]:
     """Return the colour tokens of the chosen region and network."""
@@ -74,20 +77,37 @@ def bar(selection: Selection, results: Results, chosen: Chosen | None) -> Markup
     )
 
 
-def footer(chosen: Chosen) -> Markup:
-    """Return provenance, with the run to copy, and four keys."""
-    run = chosen.run
-    n_sites = sum(len(run.sites(region)) for region in run.regions)
+def provenance(runs: Sequence[OpenRun], regions: Sequence[str]) -> list[str]:
+    """Return what figures rest on: recording, sites of the regions x images, networks, units, folds and seed.
+
+    ``runs`` are one or more of the same recording, the chosen one first or all in the order of the page.
+    """
+    run = runs[0]
+    n_sites = sum(len(run.sites(region)) for region in regions)
     repeats = run.attrs.get("n_repeats")
-    weights = "random weights" if run.is_control else "trained weights"
-    told = [
+    units = f"{plural(len(run.layers), 'layer')}, {thousands(run.n_units)} units"
+    settings = dict.fromkeys(f"{plural(run.n_folds, 'fold')}, seed {run.manifest.get('seed', 'n/a')}" for run in runs)
+    return [
         run.recording + (" (SIMULATED)" if run.is_simulated else ""),
         f"{plural(n_sites, 'site')} × {plural(len(run.stimuli), 'image')}"
         + (f", mean of {repeats} repeats" if repeats else ""),
-        f"{run.network_title}, {weights}" if "random" not in run.network_title else run.network_title,
-        f"{plural(len(run.layers), 'layer')}, {thousands(run.n_units)} units",
-        f"{plural(run.n_folds, 'fold')}, seed {run.manifest.get('seed', 'n/a')}",
+        "; ".join(dict.fromkeys(map(_with_weights, runs))),
+        *([units] if len(runs) == 1 else []),
+        "; ".join(settings),
     ]
+
+
+def paper_footer(runs: Sequence[OpenRun], regions: Sequence[str]) -> str:
+    """Return the line below an exported figure: its provenance, with regions and runs."""
+    digests = ", ".join(run.digest[:8] for run in runs)
+    recording, *rest = provenance(runs, regions)
+    return " · ".join([recording, ", ".join(regions), *rest, f"run {digests}", "unitscope"])
+
+
+def footer(chosen: Chosen) -> Markup:
+    """Return provenance, with the run to copy, and four keys."""
+    run = chosen.run
+    told = provenance([run], run.regions)
     created = str(run.manifest.get("created", ""))[:10]
     return tag(
         "footer",
@@ -172,14 +192,26 @@ def stat(label: str, text: str, note: object = "", *, kind: str = "") -> Markup:
     return tag("dl", tag("dt", label), tag("dd", tag("span", text, class_=classes), note), class_="stat")
 
 
-def ceiling_note(run: OpenRun, ceiling: float) -> Markup:
-    """Return the noise ceiling with its method, or why there is none."""
+def ceiling_note(run: OpenRun, ceiling: float, *, of: str = "site") -> Markup:
+    """Return the noise ceiling with its method, or why there is none; ``of`` a "site" or a "region"."""
     if np.isfinite(ceiling):
         return stat("noise ceiling", fixed(ceiling), run.ceiling_method)
     return stat(
         "noise ceiling",
-        run.ceiling_method if not np.isfinite(run.noise_ceiling.values).any() else "not available for this site",
+        run.ceiling_method if not np.isfinite(run.noise_ceiling.values).any() else f"not available for this {of}",
     )
+
+
+def folds_note(run: OpenRun) -> str:
+    """Say how many folds a held-out r is a mean of, or why there is none."""
+    return plural(run.n_folds, "fold") if run.n_folds > 1 else "not held out: 1 fold"
+
+
+def no_match(chosen: Chosen) -> str:
+    """Say why the site has no match; runs that do not tell get the plain fact."""
+    matches = chosen.run.dataset("matches")
+    status = str(matches["site_status"].sel(site=chosen.site).item()) if "site_status" in matches else ""
+    return NO_MATCH.get(status, "no unit has an r with this site")
 
 
 def titles(runs: Sequence[OpenRun]) -> dict[str, OpenRun]:
@@ -257,6 +289,11 @@ def _simulated(chosen: Chosen | None) -> Markup | None:
     if chosen is None or not chosen.run.is_simulated:
         return None
     return tag("span", "SIMULATED", class_="chip simulated", title="The sites of this recording were simulated.")
+
+
+def _with_weights(run: OpenRun) -> str:
+    weights = "random weights" if run.is_control else "trained weights"
+    return f"{run.network_title}, {weights}" if "random" not in run.network_title else run.network_title
 
 
 def _problems(results: Results) -> list[Markup] | None:

@@ -6,12 +6,12 @@ import numpy as np
 import xarray as xr
 
 from dashboard.figures import every_site, layer_by_layer, neural_correlation, site_by_site, v4_against_it
-from dashboard.figures.wording import fixed, plural, short
+from dashboard.figures.wording import fixed, known_of, short
 from dashboard.results import Chosen, Results
 from dashboard.runs import OpenRun
 from dashboard.theme import CONTROL, network_token
 from dashboard.views.card import Card, Look, head
-from dashboard.views.frame import ceiling_note, stat, titles
+from dashboard.views.frame import ceiling_note, folds_note, stat, titles
 from dashboard.views.markup import Markup, tag
 from dashboard.views.page import Page, area, panel
 
@@ -37,6 +37,7 @@ class OverviewPage(Page):
         class_="page",
         data_page="overview",
     )
+    _shown_digests: frozenset[str] = frozenset()
     layout_alone = Markup(layout.replace('<div data-slot="pair"></div>', '<div data-area="pair"></div>'))
 
     @classmethod
@@ -127,7 +128,7 @@ class OverviewPage(Page):
             v4_against_it,
             lambda c, _: v4_against_it.data(
                 {title: run.neural_correlation for title, run in self._titled(c).items()},
-                (c.run.regions[0], c.run.regions[1]),
+                two_regions(c),
                 controls=self._controls(c),
             ),
             lambda d, c, _: v4_against_it.describe(
@@ -189,9 +190,23 @@ class OverviewPage(Page):
                 return
 
     def refresh(self, chosen: Chosen, look: Look) -> None:
-        """Remember whose rows are shown, for a tap on one of them."""
-        self._shown_digests = {run.digest for run in self.results.runs(chosen.run.recording)}
+        """Draw all figures again once a run came or went; remember whose rows are shown, for a tap on one of them."""
+        there = frozenset(run.digest for run in self.results.runs(chosen.run.recording))
+        if there != self._shown_digests:
+            for card in self.cards.values():
+                card.forget()
+        self._shown_digests = there
         super().refresh(chosen, look)
+
+    def sources(self, name: str, chosen: Chosen) -> tuple[list[OpenRun], list[str]]:
+        """Return the runs and regions of a figure: of all networks, of two, or of one and its untrained self."""
+        every = self.results.runs(chosen.run.recording)
+        if name == "networks":
+            return every, [chosen.region]
+        if name == "pair" and self.variant == REGIONS:
+            return every, list(two_regions(chosen))
+        other = partner_of(chosen, self.results) if name == "pair" else control_of(chosen, self.results)
+        return [chosen.run, *([other] if other is not None else [])], [chosen.region]
 
 
 def header(chosen: Chosen, results: Results) -> Markup:
@@ -203,7 +218,11 @@ def header(chosen: Chosen, results: Results) -> Markup:
     run = trained[best]
     r, held_out, chance = values[best]
     sites = run.sites(chosen.region)
-    over = f"median of {plural(len(sites), 'site')}"
+    n_known, n_held_out = (int(sites[name].notna().sum()) for name in ("r", "held_out"))
+    over = f"median of {known_of(n_known, len(sites), 'site')}"
+    held_out_note = folds_note(run)
+    if n_held_out not in (0, n_known):
+        held_out_note += f", {known_of(n_held_out, len(sites), 'site')}"
     return tag(
         "header",
         tag(
@@ -213,10 +232,8 @@ def header(chosen: Chosen, results: Results) -> Markup:
             class_="who",
         ),
         stat("best network, r" if len(trained) > 1 else "neural correlation, r", fixed(r), over, kind="strong"),
-        stat("held-out r", fixed(held_out), plural(run.n_folds, "fold"), kind="strong"),
-        ceiling_note(
-            run, float(np.nanmedian(sites["noise_ceiling"])) if sites["noise_ceiling"].notna().any() else np.nan
-        ),
+        stat("held-out r", fixed(held_out), held_out_note, kind="strong"),
+        ceiling_note(run, float(sites["noise_ceiling"].median()), of="region"),
         stat("chance, median", fixed(chance), f"best of {short(run.n_units)}"),
         stat(f"{chosen.region}-like layer", best_layer(run, chosen.region), best, kind="name"),
         class_="header",
@@ -259,6 +276,14 @@ def alone(chosen: Chosen) -> Markup:
         ),
         style="padding:16px 0",
     )
+
+
+def two_regions(chosen: Chosen) -> tuple[str, str]:
+    """Return the chosen region and one other, in the order of the recording."""
+    regions = chosen.run.regions
+    other = next(region for region in regions if region != chosen.region)
+    first, second = sorted((chosen.region, other), key=regions.index)
+    return first, second
 
 
 def partner_of(chosen: Chosen, results: Results) -> OpenRun | None:

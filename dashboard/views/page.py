@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from dashboard.results import Chosen, Results
+from dashboard.runs import OpenRun
 from dashboard.views.card import Card, Look
 from dashboard.views.frame import footer, style_of
 from dashboard.views.markup import Markup, tag
@@ -53,6 +54,10 @@ class Page(ABC):
         """Return what the CSV of a panel holds; None for a panel without data."""
         return self.cards[name].data if name in self.cards else None
 
+    def sources(self, name: str, chosen: Chosen) -> tuple[list[OpenRun], list[str]]:
+        """Return the runs and the regions that a figure shows, for the line below it once it is exported."""
+        return [chosen.run], [chosen.region]
+
     def refresh(self, chosen: Chosen, look: Look) -> None:
         """Bring every figure and area to what is chosen; call it under ``pn.io.hold()``."""
         for card in self.cards.values():
@@ -60,10 +65,7 @@ class Page(ABC):
         written: dict[str, Any] = {f"{name}-head": card.head(look) for name, card in self.cards.items()}
         written |= {"footer": footer(chosen), **self.areas(chosen, look)}
         style = style_of(look.colours)
-        areas = {
-            name: str(tag("div", html, style=style, class_="fill" if name.endswith("-fill") else None))
-            for name, html in written.items()
-        }
+        areas = {name: str(tag("div", html, style=style)) for name, html in written.items()}
         if self.screen is None:
             panes = [card.pane() for card in self.cards.values()]
             self.screen = Screen(

@@ -1,4 +1,4 @@
-"""Is the match one of many? The 100 best units of every site, and of the chosen one in a table."""
+"""Is the match one of many? The best units of every site, and of the chosen one in a table."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from dashboard.figures.wording import fixed, plural
 from dashboard.results import Chosen
 from dashboard.views import table
 from dashboard.views.card import Card, Look, head
-from dashboard.views.frame import stat
+from dashboard.views.frame import folds_note, stat
 from dashboard.views.markup import Markup, tag
 from dashboard.views.page import Page, area, panel
 
@@ -136,7 +136,7 @@ def header(chosen: Chosen, ranked: pd.DataFrame) -> Markup:
         stat(
             "held-out r",
             fixed(ranked["held_out"].iloc[0] if len(r) else np.nan),
-            plural(chosen.run.n_folds, "fold"),
+            folds_note(chosen.run),
             kind="strong",
         ),
         stat(f"unit of rank {len(r) - 1}, r", fixed(r[-1])) if len(r) > 1 else None,

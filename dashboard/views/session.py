@@ -181,9 +181,8 @@ class Session:
         elif card is None or card.shown is None:
             return
         else:
-            run = chosen.run
-            source = f"{run.recording} (SIMULATED)" if run.is_simulated else run.recording
-            told = f"{source} · {run.network_title} · run {run.digest[:8]} · unitscope"
+            told = frame.paper_footer(*page.sources(name, chosen))
             content = exporting.as_picture(card.shown.drawing, kind, width=card.width, height=card.height, footer=told)
-        file = exporting.file_name(chosen.run.network, chosen.run.recording, chosen.site, name, kind=kind)
+        parts = (chosen.run.network, chosen.run.recording, chosen.site, name)
+        file = exporting.file_name(*parts, kind=kind, is_simulated=chosen.run.is_simulated)
         self.browser.download(file, exporting.KINDS[kind], base64.b64encode(content).decode("ascii"))

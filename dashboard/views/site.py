@@ -7,11 +7,11 @@ import pandas as pd
 
 from dashboard.figures import layer_profile, responses, site_rail, unit_distribution
 from dashboard.figures.keys import keys_html
-from dashboard.figures.wording import fixed, plural, short, tick
+from dashboard.figures.wording import fixed, short, tick
 from dashboard.results import Chosen
 from dashboard.views import favourites
 from dashboard.views.card import Card, Look, head
-from dashboard.views.frame import ceiling_note, stat
+from dashboard.views.frame import ceiling_note, folds_note, no_match, stat
 from dashboard.views.markup import Markup, joined, tag
 from dashboard.views.page import Page, area, panel
 
@@ -158,7 +158,7 @@ def header(chosen: Chosen) -> Markup:
     which = "match" if rank == 0 else f"runner-up {rank}"
     stats = [
         stat("r, selected and scored on all images", fixed(r), "" if rank == 0 else which, kind="strong"),
-        stat("held-out r", fixed(held_out), _folds(chosen), kind="strong"),
+        stat("held-out r", fixed(held_out), folds_note(run), kind="strong"),
         ceiling_note(run, float(sites.loc[chosen.site, "noise_ceiling"])),
         stat("chance, 95%", fixed(best), f"best of {short(run.n_units)}"),
         tag("dl", layer_note(chosen), class_="stat") if chosen.layer else None,
@@ -196,7 +196,7 @@ def unit_stat(chosen: Chosen, which: str) -> Markup:
     match = chosen.run.dataset("matches").sel(site=chosen.site).isel(rank=chosen.rank)
     layer = str(match["layer"].item())
     if not layer:
-        return stat("matched unit", "n/a", "no unit has an r with this site")
+        return stat("matched unit", "n/a", no_match(chosen))
     shape = chosen.run.dataset("layers").sel(layer=layer)
     height, width = int(shape["height"]), int(shape["width"])
     where = f"map {int(match['channel'])}"
@@ -258,7 +258,3 @@ def evidence(r: float, held_out: float, ceiling: float, best: float, best_held_o
         marks.append(tag("text", "chance", x=at(0) + 5, y=18))
     told = f"r {fixed(r)}, held-out r {fixed(held_out)}, noise ceiling {fixed(ceiling)}, chance {fixed(best)}"
     return tag("svg", marks, class_="evidence", width=width, height=50, role="img", aria_label=told)
-
-
-def _folds(chosen: Chosen) -> str:
-    return plural(chosen.run.n_folds, "fold") if chosen.run.n_folds > 1 else "not held out: 1 fold"

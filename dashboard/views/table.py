@@ -7,6 +7,7 @@ import pandas as pd
 
 from dashboard.figures.wording import fixed, plural, tick
 from dashboard.results import Chosen
+from dashboard.views.frame import no_match
 from dashboard.views.markup import Markup, joined, tag
 
 HELP = """**What it shows.** The units with the highest r with this site, best first. Rank 0 is the match, all
@@ -75,7 +76,7 @@ def rows(table: pd.DataFrame, chosen: Chosen) -> Markup:
 def alike(table: pd.DataFrame, chosen: Chosen) -> Markup:
     """Return how the units spread over layers and maps, and how close they are to the match."""
     if table.empty:
-        return tag("p", "No unit has an r with this site.", class_="empty")
+        return tag("p", f"No match: {no_match(chosen)}.", class_="empty")
     counts = table["layer"].value_counts()
     layers = [name for name in chosen.run.layers if name in counts.index]
     first = table.iloc[0]

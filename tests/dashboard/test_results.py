@@ -1,16 +1,19 @@
 """Answers from the store: what is there, what is chosen, what is broken; without torch."""
 
 import os
+import runpy
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from dashboard import app
 from dashboard.results import Results
 from dashboard.state import Selection
 from dashboard.thumbnails import address, jpeg
 from engine.errors import StoreError
+from engine.store import add_group, write_run
 from tests.dashboard.stores import damage, put
 
 
@@ -19,6 +22,20 @@ def results(tmp_path, run_datasets, other_datasets) -> Results:
     put(tmp_path, run_datasets)
     put(tmp_path, other_datasets, network="tiny (random weights, seed 0)")
     return Results(tmp_path)
+
+
+@pytest.fixture
+def relisted(monkeypatch) -> None:
+    """The list of runs is read again at every question."""
+    monkeypatch.setattr("dashboard.results._RELIST_AFTER_S", -1.0)
+
+
+def put_data(root, datasets, network: str, *, responses: str, created: str) -> None:
+    """Write a run that says of which responses it is, and of when."""
+    told = {"name": network}, {"name": "planted"}, {"responses": responses, "stimuli": "ab" * 32}
+    about = dict(zip(("network", "recording", "digests"), told, strict=True))
+    digest = f"{len(network):02x}" + responses[:62]
+    write_run(root, digest, datasets, about | {"settings": {}, "seed": 0, "versions": {}, "created": created})
 
 
 def test_nothing_chosen_gives_the_trained_network_and_its_best_site(results, run_datasets):
@@ -92,6 +109,114 @@ def test_a_changed_byte_is_found_when_it_is_read_and_the_run_is_given_up(tmp_pat
     results.give_up(run.digest, error.value)
     assert results.choose(Selection()) is None
     assert "thumbnails" in results.problems()[0].reason
+
+
+def test_an_analysis_that_is_added_later_is_shown(tmp_path, run_datasets, relisted):
+    later = ("reliability", "neural_correlation")
+    stored = put(tmp_path, {name: dataset for name, dataset in run_datasets.items() if name not in later})
+    results = Results(tmp_path)
+    assert results.choose(Selection()).run.ceiling_method == "not available: no trials"
+    for name in later:
+        add_group(stored, name, run_datasets[name])
+    run = results.choose(Selection()).run
+    assert run.ceiling_method == "split half"
+    assert run.sites("V4")["noise_ceiling"].notna().all()
+    assert run.neural_correlation["correlation_low"].notnull().all()
+    assert results.choose(Selection()).run is run
+
+
+def test_an_analysis_that_is_made_again_is_shown(tmp_path, run_datasets, relisted):
+    stored = put(tmp_path, {name: dataset for name, dataset in run_datasets.items() if name != "reliability"})
+    add_group(stored, "reliability", run_datasets["reliability"])
+    results = Results(tmp_path)
+    assert results.choose(Selection()).run.ceiling_method == "split half"
+    add_group(stored, "reliability", run_datasets["reliability"].assign_attrs(method="bootstrap"))
+    assert results.choose(Selection()).run.ceiling_method == "bootstrap"
+
+
+def test_a_damaged_run_is_shown_once_it_was_computed_again(tmp_path, run_datasets, relisted):
+    damage(put(tmp_path, run_datasets), "matches/correlation").unlink()
+    results = Results(tmp_path)
+    assert results.choose(Selection()) is None
+    put(tmp_path, run_datasets)
+    assert results.choose(Selection()).run.network == "tiny"
+    assert results.problems() == []
+
+
+def test_a_run_that_was_given_up_is_shown_once_it_was_computed_again(tmp_path, run_datasets, monkeypatch, relisted):
+    monkeypatch.setattr("engine.runs.READ_AT_ONCE", 0)
+    damage(put(tmp_path, run_datasets), "thumbnails/pixels")
+    results = Results(tmp_path)
+    run = results.choose(Selection()).run
+    with pytest.raises(StoreError) as error:
+        run.dataset("thumbnails")
+    results.give_up(run.digest, error.value)
+    results.give_up(run.digest, error.value)  # as another session may that met the same
+    assert results.choose(Selection()) is None
+    (problem,) = results.problems()
+    assert (problem.name, problem.command) == ("tiny against planted", "unitscope match tiny planted")
+    put(tmp_path, run_datasets)
+    again = results.choose(Selection()).run
+    assert again is not run
+    assert again.dataset("thumbnails").equals(run_datasets["thumbnails"])
+    assert results.problems() == []
+
+
+def test_every_run_of_a_recording_stays_open_however_many_there_are(tmp_path, run_datasets, relisted):
+    for i in range(15):
+        put(tmp_path, {"recording": run_datasets["recording"]}, network=f"net{i:02d}")
+    results = Results(tmp_path)
+    first = results.runs("planted")
+    assert len(first) == 15
+    assert all(again is run for again, run in zip(results.runs("planted"), first, strict=True))
+
+
+def test_groups_read_longest_ago_leave_memory_first_and_come_back(results, monkeypatch, relisted):
+    old, late = results.runs("planted")
+    old.dataset("recording")
+    late.dataset("recording")
+    monkeypatch.setattr("dashboard.results._BYTES_IN_MEMORY", late.n_bytes)
+    assert old.n_bytes > 0
+    assert results.runs("planted") == [old, late]
+    assert old.n_bytes == 0
+    assert late.n_bytes > 0
+    assert old.dataset("recording").sizes["site"] == 12
+
+
+def test_a_run_that_was_deleted_is_let_go(results, tmp_path, relisted):
+    tiny = results.choose(Selection(network="tiny")).run
+    (tmp_path / "runs" / tiny.digest).rename(tmp_path / "elsewhere")
+    assert [run.network for run in results.runs("planted")] == ["tiny (random weights, seed 0)"]
+
+
+def test_other_data_under_the_same_name_are_another_recording(tmp_path, run_datasets, other_datasets, relisted):
+    put_data(tmp_path, run_datasets, "tiny", responses="12" * 32, created="2026-01-01T00:00:00+00:00")
+    results = Results(tmp_path)
+    assert results.choose(Selection()).run.recording == "planted"
+    put_data(tmp_path, other_datasets, "other", responses="34" * 32, created="2026-01-02T00:00:00+00:00")
+    put_data(tmp_path, run_datasets, "tiny!", responses="12" * 32, created="2026-01-03T00:00:00+00:00")
+    older = "planted (responses 343434, images ababab)"
+    assert results.recordings() == ["planted", older]
+    assert [run.network for run in results.runs("planted")] == ["tiny", "tiny!"]
+    assert [run.network for run in results.runs(older)] == ["other"]
+    chosen = results.choose(Selection(recording=older))
+    assert (chosen.run.network, chosen.run.recording, chosen.notice) == ("other", older, "")
+
+
+def test_an_opened_run_is_renamed_when_newer_data_take_its_name(tmp_path, run_datasets, other_datasets, relisted):
+    put_data(tmp_path, run_datasets, "tiny", responses="12" * 32, created="2026-01-01T00:00:00+00:00")
+    results = Results(tmp_path)
+    assert results.runs("planted")[0].recording == "planted"
+    put_data(tmp_path, other_datasets, "other", responses="34" * 32, created="2026-01-02T00:00:00+00:00")
+    (run,) = results.runs("planted (responses 121212, images ababab)")
+    assert run.recording == "planted (responses 121212, images ababab)"
+
+
+def test_sessions_of_panel_serve_share_one_store():
+    sessions = [runpy.run_path(app.__file__) for _ in range(2)]  # panel serve runs the file anew for each
+    first, second = (session["shared_results"]() for session in sessions)
+    assert first is second
+    assert not first.tells_paths
 
 
 def test_paths_of_the_server_are_kept_from_strangers(tmp_path, run_datasets):

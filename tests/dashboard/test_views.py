@@ -10,6 +10,7 @@ import pytest
 from dashboard import exporting
 from dashboard.results import Results
 from dashboard.server import make_server
+from dashboard.views import frame
 from dashboard.views.markup import Markup, joined, tag
 from dashboard.views.session import Session
 from engine.errors import SettingsError
@@ -38,12 +39,141 @@ def test_text_is_escaped_and_markup_is_not():
     assert joined([tag("b", "x"), "<", None, [1, Markup("<i></i>")]]) == "<b>x</b>&lt;1<i></i>"
 
 
-def test_overview_tells_the_neural_correlation_held_out_and_chance(results, run_datasets):
+def test_overview_tells_the_neural_correlation_held_out_and_chance(results, run_datasets, other_datasets):
     _, areas = page_of(Session(results))
-    whole = run_datasets["neural_correlation"].sel(region="V4", layer="")
-    assert f"{float(whole['correlation']):.2f}" in areas["header"] or "Other Net" in areas["header"]
+    found = {"Tiny Net": run_datasets, "Other Net": other_datasets}
+    whole = {title: run["neural_correlation"].sel(region="V4", layer="") for title, run in found.items()}
+    best = max(whole, key=lambda title: float(whole[title]["correlation"]))
+    assert best in areas["header"]
+    for name in ("correlation", "held_out", "chance_median"):
+        assert f"{float(whole[best][name]):.2f}" in areas["header"]
     assert "held-out r" in areas["header"]
     assert "chance, median" in areas["header"]
+
+
+def test_a_run_that_appears_while_the_page_is_open_is_drawn(tmp_path, run_datasets, other_datasets, monkeypatch):
+    monkeypatch.setattr("dashboard.results._RELIST_AFTER_S", 0)
+    put(tmp_path, run_datasets)
+    session = Session(Results(tmp_path), {"network": "tiny", "recording": "planted"})
+    page, _ = page_of(session)
+    assert set(page.cards["networks"].data["network"]) == {"Tiny Net"}
+    put(tmp_path, other_datasets, network="other", title="Other Net")
+    session.refresh()
+    page, _ = page_of(session)
+    assert set(page.cards["networks"].data["network"]) == {"Tiny Net", "Other Net"}
+    assert set(page.cards["pair"].data["network"]) == {"Tiny Net", "Other Net"}
+    drawn = page.cards["pair"].shown.drawing.marks_of("NetworkMatch").columns["key"]
+    assert set(drawn) == {"Tiny Net", "Other Net"}
+
+
+def without_a_match(run_datasets, site, status, response):
+    """The run as it would be if the site had these responses, and for that reason no match."""
+    found = {name: dataset.copy(deep=True) for name, dataset in run_datasets.items()}
+    found["recording"]["response"].loc[{"site": site}] = response
+    matches = found["matches"]
+    for name, none in (("correlation", np.nan), ("held_out", np.nan), ("unit", -1), ("match_unit", -1), ("layer", "")):
+        matches[name].loc[{"site": site}] = none
+    for name in ("correlation", "held_out"):
+        found["layer_profile"][name].loc[{"site": site}] = np.nan
+    matches["site_status"] = matches["site_status"].astype(object)
+    matches["site_status"].loc[{"site": site}] = status
+    return found
+
+
+@pytest.mark.parametrize(
+    ("status", "response", "why"),
+    [
+        ("constant", 3.0, "the site's response never varies"),
+        ("n_too_small", np.nan, "fewer than 3 responses"),
+    ],
+)
+def test_a_site_without_a_match_says_why(tmp_path, run_datasets, status, response, why):
+    put(tmp_path, without_a_match(run_datasets, "site02", status, response))
+    session = Session(Results(tmp_path), {"page": "site", "network": "tiny", "site": "site02"})
+    _, areas = page_of(session)
+    assert why in areas["header"].replace("&#x27;", "'")
+    assert f"No match: {why}." in areas["favourites"].replace("&#x27;", "'")
+    session.act({"do": "select", "page": "runner-ups"})
+    assert f"No match: {why}." in page_of(session)[1]["alike"].replace("&#x27;", "'")
+
+
+def test_not_shown_is_said_only_of_an_image_without_a_response(tmp_path, run_datasets):
+    found = without_a_match(run_datasets, "site02", "constant", 3.0)
+    found["recording"]["response"].loc[{"site": "site02", "stimulus": "image0003"}] = np.nan
+    put(tmp_path, found)
+    session = Session(Results(tmp_path), {"page": "site", "site": "site02", "stimulus": "image0004"})
+    _, areas = page_of(session)
+    assert "The site's response never varies." in areas["favourites"].replace("&#x27;", "'")
+    assert "not shown" not in areas["stimulus"]
+    assert areas["stimulus"].count("n/a") == 2
+    session.act({"do": "select", "stimulus": "image0003"})
+    assert page_of(session)[1]["stimulus"].count("not shown") == 2
+
+
+def test_a_run_that_does_not_tell_why_gives_the_plain_fact(results, monkeypatch):
+    chosen = results.choose(Session(results, {"network": "tiny"}).selection)
+    matches = chosen.run.dataset("matches").drop_vars("site_status")
+    monkeypatch.setattr(chosen.run, "dataset", lambda name: matches)
+    assert frame.no_match(chosen) == "no unit has an r with this site"
+
+
+def test_medians_are_labelled_with_the_sites_that_have_a_value(tmp_path, run_datasets):
+    found = without_a_match(run_datasets, "site02", "constant", 3.0)
+    sites = ("region", "layer"), np.full((2, 5), 6)
+    found["neural_correlation"] = found["neural_correlation"].assign(n_correlation=sites, n_held_out=sites)
+    put(tmp_path, found)
+    page, areas = page_of(Session(Results(tmp_path), {"region": "V4"}))
+    assert "median of 6 of 7 sites" in areas["header"]
+    assert "median and quartiles of 6 of 7 V4 sites" in areas["layers-head"]
+    label = page.cards["networks"].shown.drawing.axes.xlabel
+    assert label == "Neural correlation, median over 6 of 7 V4 sites"
+
+
+def test_a_region_without_a_ceiling_is_told_of_as_a_region(tmp_path, run_datasets):
+    ceiling = run_datasets["reliability"].copy(deep=True)
+    ceiling["noise_ceiling"].loc[{"site": ceiling["region"] == "V4"}] = np.nan
+    put(tmp_path, {**run_datasets, "reliability": ceiling})
+    _, areas = page_of(Session(Results(tmp_path), {"region": "V4"}))
+    assert "not available for this region" in areas["header"]
+
+
+def test_the_chosen_region_stands_against_another_one(tmp_path, run_datasets):
+    names = {f"site{i:02d}": "V1" if i < 4 else "V2" if i < 7 else "LGN" for i in range(12)}
+    found = {name: dataset.copy(deep=True) for name, dataset in run_datasets.items()}
+    for name in ("recording", "null"):
+        region = np.array([names[site] for site in found[name]["site"].values], dtype=object)
+        found[name] = found[name].assign_coords(region=(found[name]["region"].dims, region))
+    del found["neural_correlation"]
+    put(tmp_path, found)
+    session = Session(Results(tmp_path), {"region": "LGN"})
+    page, areas = page_of(session)
+    assert "V1 against LGN" in areas["pair-head"]
+    assert page.cards["pair"].data.attrs["regions"] == ("V1", "LGN")
+    session.act({"do": "select", "region": "V2"})
+    assert "V1 against V2" in page_of(session)[1]["pair-head"]
+
+
+def test_without_folds_no_page_counts_them(tmp_path, run_datasets):
+    whole = run_datasets["folds"].copy(deep=True)
+    whole["fold"][:] = 0
+    put(tmp_path, {**run_datasets, "folds": whole})
+    session = Session(Results(tmp_path))
+    for page in ("overview", "site", "runner-ups"):
+        session.act({"do": "select", "page": page})
+        assert "not held out: 1 fold" in page_of(session)[1]["header"]
+
+
+def test_an_exported_figure_tells_all_networks_that_it_shows(results, run_datasets):
+    session = Session(results, {"network": "tiny", "region": "V4"})
+    page, _ = page_of(session)
+    chosen = results.choose(session.selection)
+    told = frame.paper_footer(*page.sources("networks", chosen))
+    assert told.startswith("planted (SIMULATED) · V4 · 7 sites × 120 images · ")
+    assert "Other Net, trained weights; Tiny Net, trained weights · 2 folds, seed 0 · run " in told
+    assert frame.paper_footer(*page.sources("pair", chosen)).startswith("planted (SIMULATED) · V4, IT · 12 sites")
+    alone = frame.paper_footer(*page.sources("sites", chosen))
+    assert "Tiny Net, trained weights · 4 layers, 324 units · 2 folds, seed 0" in alone
+    assert "Other Net" not in alone
 
 
 def test_site_header_tells_the_match_of_the_site(results, run_datasets):
@@ -84,6 +214,23 @@ def test_choosing_a_site_lets_go_of_rank_and_layer_but_not_of_the_image(results)
     session.act({"do": "select", "site": "site01"})
     chosen = session.selection
     assert (chosen.site, chosen.rank, chosen.layer, chosen.stimulus) == ("site01", 0, "", "image0007")
+
+
+def test_a_recording_without_the_chosen_network_shows_another_and_blames_nobody(results, tmp_path, run_datasets):
+    put(tmp_path, run_datasets, network="third", recording="other sites")
+    session = Session(results, {"network": "tiny", "recording": "planted", "region": "V4"})
+    session.act({"do": "select", "recording": "other sites", "region": "IT"})
+    chosen = results.choose(session.selection)
+    assert (chosen.run.network, chosen.run.recording, chosen.region) == ("third", "other sites", "IT")
+    assert (session.selection.network, chosen.notice) == ("", "")
+
+
+def test_a_recording_with_the_chosen_network_keeps_it(results, tmp_path, run_datasets):
+    put(tmp_path, run_datasets, network="a third", recording="other sites")
+    put(tmp_path, run_datasets, network="tiny", recording="other sites")
+    session = Session(results, {"network": "tiny", "recording": "planted"})
+    session.act({"do": "select", "recording": "other sites", "region": "IT"})
+    assert session.selection.network == "tiny"
 
 
 def test_steps_stop_at_both_ends(results):
@@ -214,7 +361,7 @@ def test_every_figure_of_a_page_leaves_it(results, kind, monkeypatch):
     monkeypatch.setattr(session.browser, "download", lambda *file: files.append(file))
     session.act({"do": "export", "figure": "layers", "kind": kind})
     ((name, media, content),) = files
-    assert name == f"tiny_planted_site02_layers.{kind}"
+    assert name == f"SIMULATED_tiny_planted_site02_layers.{kind}"
     assert media == exporting.KINDS[kind]
     assert len(content) > 500
 
@@ -222,6 +369,7 @@ def test_every_figure_of_a_page_leaves_it(results, kind, monkeypatch):
 def test_names_of_files_stay_inside_their_folder():
     assert exporting.file_name("../../etc", "a/b\0c", "x" * 300, kind="svg").startswith("etc_a-b-c_xxx")
     assert len(exporting.file_name("x" * 300, kind="svg")) <= 124
+    assert exporting.file_name("x" * 300, kind="svg", is_simulated=True).startswith("SIMULATED_x")
 
 
 def test_csv_runs_nothing_in_a_spreadsheet():

@@ -41,3 +41,10 @@ def test_the_caption_names_the_method_of_the_ceiling(data, run_datasets):
     without = every_site.data(*(run_datasets[name] for name in GROUPS[:3]), region="V4")
     assert every_site.caption(without) == "7 V4 sites, no noise ceiling"
     assert [key.label for key in every_site.keys(without)] == ["r", "held-out r"]
+
+
+@pytest.mark.parametrize(("value", "low"), [(0.3, 0.0), (np.nan, 0.0), (-0.13, -0.2)])
+def test_the_axis_begins_below_zero_only_where_a_value_does(data, value, low):
+    data["held_out"] = value
+    data["correlation"] = np.abs(data["correlation"]) if np.isfinite(value) else np.nan
+    assert every_site.describe(data).axes.ylim[0] == pytest.approx(low)

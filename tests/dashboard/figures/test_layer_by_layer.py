@@ -47,3 +47,10 @@ def test_a_layer_without_values_is_nan(groups):
 
 def test_the_caption_counts_the_sites(groups):
     assert layer_by_layer.caption(layer_by_layer.data(*groups, "IT")) == "median and quartiles of 5 IT sites"
+
+
+def test_the_caption_tells_of_sites_without_any_r(groups):
+    profile = groups[0].copy(deep=True)
+    profile["correlation"].loc[{"site": "site08"}] = np.nan
+    data = layer_by_layer.data(profile, *groups[1:], "IT")
+    assert layer_by_layer.caption(data) == "median and quartiles of 4 of 5 IT sites"

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from dashboard.figures import chance, neural_correlation
@@ -64,3 +65,17 @@ def test_rows_do_not_overlap_and_a_tap_gives_the_network(found):
 def test_the_label_counts_the_sites(found):
     data = neural_correlation.data(found, "V4", n_sites=7)
     assert neural_correlation.describe(data).axes.xlabel == "Neural correlation, median over 7 V4 sites"
+
+
+def test_the_label_counts_the_sites_that_have_a_value(found):
+    dims = ("region", "layer")
+    told = [
+        run.assign(n_correlation=(dims, np.full(run["correlation"].shape, n)))
+        for run, n in zip(found.values(), (6, 5), strict=True)
+    ]
+    held_out = told[0].assign(n_held_out=(dims, np.full(told[0]["correlation"].shape, 4)))
+    two = neural_correlation.data(dict(zip("AB", told, strict=True)), "V4", n_sites=7)
+    assert neural_correlation.describe(two).axes.xlabel == "Neural correlation, median over 5–6 of 7 V4 sites"
+    one = neural_correlation.data({"A": held_out}, "V4", n_sites=7)
+    label = "Neural correlation, median over 6 of 7 V4 sites (held-out: 4)"
+    assert neural_correlation.describe(one).axes.xlabel == label

@@ -115,3 +115,18 @@ def test_the_axes_carry_the_colours_of_site_and_unit(data):
 
 def test_keys_count_the_favourites(data):
     assert [key.label for key in responses.keys(data)] == ["10 favourites of the site", "10 of the unit", "selected"]
+
+
+@pytest.mark.parametrize("r", [0.6, 0.71, 0.9])
+def test_the_note_on_a_steep_slope_lies_on_no_image(data, r):
+    rng = np.random.default_rng(0)
+    x = np.linspace(-1.7, 1.7, len(data))
+    noise = rng.normal(size=len(x)) * np.sqrt(1 - r**2)
+    steep = data.assign(site_sd=x, unit_sd=r * x + noise, is_silent=False)
+    steep.attrs = data.attrs | {"correlation": r, "silent": 0.0}
+    drawing = responses.describe(steep)
+    note, (low, high) = drawing.marks_of("SlopeNoteBelow").columns, drawing.axes.xlim
+    span, top = high - low, note["y"][0]
+    below = (steep["unit_sd"] < top - 0.01 * span) & (steep["unit_sd"] > top - 0.06 * span)
+    assert not (below & (steep["site_sd"] > high - 0.3 * span)).any()
+    assert top <= r * (high - 0.3 * span)

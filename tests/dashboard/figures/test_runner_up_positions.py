@@ -59,3 +59,7 @@ def test_the_selected_rank_has_a_ring_and_a_tap_gives_a_rank(groups):
     drawing = runner_up_positions.describe(data, rank=rank)
     assert drawing.marks_of("Selection").columns["x"][0] == data.set_index("rank").loc[rank, "azimuth"]
     assert drawing.marks_of("UnitPosition").columns["key"][0] == 0
+
+
+def test_the_help_counts_no_units_that_the_run_may_not_have():
+    assert "100 best" not in runner_up_positions.HELP

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from dashboard.figures import runner_ups
+from engine.analyses.runner_ups import count_by_r, shared_bins
 
 GROUPS = ("matches", "recording", "null")
 
@@ -83,3 +84,29 @@ def test_keys_say_the_width_of_a_bin_and_the_level_of_chance(data):
 def test_a_region_without_sites_draws_an_empty_frame(run_datasets):
     data = runner_ups.data(*(run_datasets[name] for name in GROUPS), "V1")
     assert runner_ups.describe(data).marks_of("Hit").is_empty
+
+
+@pytest.mark.parametrize(("top", "units"), [(20, "20 best units"), (1, "best unit")])
+def test_a_run_with_fewer_ranks_says_how_many(run_datasets, top, units):
+    matches = run_datasets["matches"].isel(rank=slice(top))
+    data = runner_ups.data(matches, *(run_datasets[name] for name in GROUPS[1:]), "V4")
+    assert runner_ups.title(data) == f"The {units} of every site"
+    assert runner_ups.caption(data).startswith(f"a row is a site and sums to {top};")
+    assert runner_ups.describe(data).axes.xlabel == f"r of the {units}"
+
+
+def test_the_counts_are_those_of_the_engine(data, run_datasets):
+    r = run_datasets["matches"]["correlation"].values
+    edges = shared_bins(r)
+    counts = dict(zip(run_datasets["matches"]["site"].values, count_by_r(r, edges), strict=True))
+    for site, rows in data.groupby("site"):
+        np.testing.assert_array_equal(rows["count"], counts[site])
+        np.testing.assert_array_equal(rows["r_low"], edges[:-1])
+
+
+def test_a_recording_without_any_match_draws_empty_rows(run_datasets):
+    matches = run_datasets["matches"].copy(deep=True)
+    matches["correlation"][:] = np.nan
+    data = runner_ups.data(matches, *(run_datasets[name] for name in GROUPS[1:]), "V4")
+    assert data["count"].sum() == 0
+    runner_ups.describe(data)

@@ -64,3 +64,11 @@ def test_without_a_null_there_is_no_zone_and_no_note(data):
     drawing = unit_distribution.describe(data)
     assert drawing.marks_of("Chance").is_empty
     assert drawing.marks_of("ChanceNoteTop").is_empty
+
+
+def test_every_unit_without_an_r_is_named_in_the_caption_by_its_reason(run_datasets):
+    layers = run_datasets["layers"].copy(deep=True)
+    layers["n_low_variation"][0], layers["n_nonfinite"][1] = 12, 3
+    groups = [layers if name == "layers" else run_datasets[name] for name in GROUPS]
+    told = unit_distribution.caption(unit_distribution.data(*groups, "site02"))
+    assert told == "324 units, 12 vary by rounding only, 3 not finite"

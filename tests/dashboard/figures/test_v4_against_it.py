@@ -46,3 +46,8 @@ def test_a_regions_name_is_no_markup_in_the_tooltip(found):
     renamed = {"A": found["A"].assign_coords(region=["<b>V4@key{x}", "IT"])}
     tooltip = v4_against_it.describe(v4_against_it.data(renamed, ("<b>V4@key{x}", "IT"))).hit.tooltip
     assert "&lt;b&gt;V4&#64;key&#123;x&#125;" in tooltip
+
+
+def test_the_title_names_the_regions(found):
+    assert v4_against_it.title(v4_against_it.data(found)) == "V4 against IT"
+    assert v4_against_it.title(v4_against_it.data(found, ("IT", "V4"))) == "IT against V4"

@@ -1,6 +1,6 @@
 import pytest
 
-from dashboard.figures.wording import degrees, elided, fixed, plural, short, signed, thousands, tick
+from dashboard.figures.wording import degrees, elided, fixed, known_of, plural, short, signed, thousands, tick
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,11 @@ def test_counts_have_thousands_separators_and_words_a_plural():
     assert thousands(1619496) == "1,619,496"
     assert [plural(n, "site") for n in (0, 1, 1200)] == ["0 sites", "1 site", "1,200 sites"]
     assert degrees(-2.54) == "−2.5°"
+
+
+def test_a_count_tells_how_many_are_known_where_some_are_not():
+    assert known_of(7, 7, "site") == "7 sites"
+    assert known_of(6, 7, "site") == "6 of 7 sites"
 
 
 def test_long_names_keep_both_ends():
