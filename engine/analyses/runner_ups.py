@@ -9,7 +9,8 @@ STEP = 0.05
 def shared_bins(correlation: np.ndarray) -> np.ndarray:
     """Edges of 100 equal bins over [floor(min, 0.05), ceil(max, 0.05)] of (site, rank) r: (101,)."""
     low, high = np.nanmin(correlation), np.nanmax(correlation)
-    first, last = np.floor(low / STEP + 1e-9) * STEP, np.ceil(high / STEP - 1e-9) * STEP
+    first = min(low, np.floor(low / STEP + 1e-9) * STEP)
+    last = max(high, np.ceil(high / STEP - 1e-9) * STEP)
     return np.linspace(first, max(last, first + STEP), N_BINS + 1)
 
 

@@ -80,6 +80,11 @@ def test_rows_of_the_runner_up_histogram_sum_to_the_ranks(seed, n_sites, missing
     assert counts.sum(axis=1).tolist() == [60 if missing else 100, *[100] * (n_sites - 1)]
 
 
+def test_a_value_at_the_very_edge_of_the_bins_is_counted():
+    r = np.array([[0.35 + 2e-11, 0.2, 0.1 - 2e-11]])
+    assert count_by_r(r, shared_bins(r)).sum() == 3
+
+
 def test_sites_and_a_hundred_times_sites_are_counted_over_feature_maps_and_over_positions():
     run = engine.match(tiny_network(), planted_recording(tiny_network(), noise=0.5), progress=False)
     matches, layers = run.dataset("matches"), run.dataset("layers")
