@@ -235,7 +235,12 @@ def header(chosen: Chosen, results: Results) -> Markup:
         stat("held-out r", fixed(held_out), held_out_note, kind="strong"),
         ceiling_note(run, float(sites["noise_ceiling"].median()), of="region"),
         stat("chance, median", fixed(chance), f"best of {short(run.n_units)}"),
-        stat(f"{chosen.region}-like layer", best_layer(run, chosen.region), best, kind="name"),
+        stat(
+            f"{chosen.region}-like layer",
+            best_layer(run, chosen.region),
+            best,
+            kind="name" if run.digest == chosen.run.digest else "",  # the page's colour is the chosen network's
+        ),
         class_="header",
     )
 
