@@ -51,8 +51,10 @@ class AllModels(nn.Module):
         super().__init__()
         self.models = nn.ModuleList(CompactModel(folder / f"compact_model_190923_neuron{i}.pt") for i in range(N_SITES))
         self.outputs = nn.Identity()
+        self.to(memory_format=torch.channels_last)  # depthwise convolutions run twice as fast
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
         return self.outputs(torch.cat([model(x) for model in self.models], dim=1))
 
 
@@ -73,7 +75,7 @@ def run(cowley_dir, tmp_path_factory):
     ).select(stimuli=names[600:])
     module = AllModels(cowley_dir / "compact_models")
     network = engine.Network.from_module(module, centred, name="compact", layers=["outputs"], image_size=(112, 112))
-    return engine.match(network, recording, top=33, store=tmp_path_factory.mktemp("store"), progress=False)
+    return engine.match(network, recording, top=33, batch=8, store=tmp_path_factory.mktemp("store"), progress=False)
 
 
 def test_all_33_sites_find_their_own_model(run):
