@@ -79,7 +79,7 @@ def make_server(
     if not allow_remote and not _is_loopback(address):
         raise SettingsError(
             f"{address} can be reached from other machines, and the dashboard has no password. "
-            "Serve on 127.0.0.1; serve(..., allow_remote=True) lets other machines in."
+            "Serve on 127.0.0.1, or say that you mean it: --allow-remote, in Python allow_remote=True."
         )
     results = Results(store)
 

@@ -1,0 +1,29 @@
+"""The commands that need the page: options, refusals, and the demo from nothing to two matched networks."""
+
+import pytest
+from click.testing import CliRunner
+
+import engine
+from engine.cli import main
+from engine.world import ground_truth
+
+
+def test_serving_other_machines_is_refused_unless_it_is_said():
+    result = CliRunner().invoke(main, ["serve", "--address", "0.0.0.0", "--port", "0"])
+    assert result.exit_code == 1
+    assert "0.0.0.0 can be reached from other machines" in result.output
+    assert "--allow-remote" in result.output
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_the_demo_matches_both_networks_and_finds_the_known_answer():
+    result = CliRunner().invoke(main, ["demo", "--no-serve"])
+    assert result.exit_code == 0, result.output
+    assert result.output.count("builtin (SIMULATED sites)") == 2
+    recording, run = engine.open_recording("builtin"), engine.open_run("squeezenet1_1@builtin")
+    truth = ground_truth(recording, run)
+    reliable = truth[truth["true_reliability"] > 0.9]
+    assert len(reliable) >= 20
+    assert reliable["found"].mean() >= 0.95
+    assert "efficientnet_lite0" in set(engine.list_runs()["network"])
