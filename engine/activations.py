@@ -12,7 +12,7 @@ from torch import nn
 
 from engine.errors import LayerError
 from engine.layers import require_known
-from engine.tracing import by_unit, forward_only, layer_name, single_tensor, split_name
+from engine.tracing import by_channel, by_unit, forward_only, layer_name, single_tensor, split_name
 
 if TYPE_CHECKING:
     from engine.networks import Network
@@ -26,6 +26,7 @@ def recorded(
     consume: Callable[[str, torch.Tensor], None],
     *,
     stop_after_last: bool = True,
+    channelwise: bool = False,
 ) -> Iterator[Callable[[torch.Tensor], None]]:
     """Record the named layers: yields a function that runs one forward pass on a batch of network input.
 
@@ -46,6 +47,8 @@ def recorded(
         Layers come in the order of execution, each exactly once in a pass.
     stop_after_last
         Whether the pass ends as soon as every named layer has been consumed.
+    channelwise
+        Hand over (batch, channel, position) instead: always a view, whatever lies side by side in memory.
 
     Raises
     ------
@@ -54,7 +57,7 @@ def recorded(
         number of units than the table says.
     """
     require_known(list(network.layers["name"]), layers)
-    tap = _Tap(network, frozenset(layers), consume, stop_after_last)
+    tap = _Tap(network, frozenset(layers), consume, stop_after_last, channelwise)
     with ExitStack() as stack:
         for path in {split_name(name)[0] for name in layers}:
             handle = network.module.get_submodule(path).register_forward_hook(tap.hook(path))
@@ -83,13 +86,21 @@ class _Tap:
     """Counts the calls of the hooked modules within one pass and hands on the outputs that were asked for."""
 
     def __init__(
-        self, network: "Network", layers: frozenset[str], consume: Callable[[str, torch.Tensor], None], stops: bool
+        self,
+        network: "Network",
+        layers: frozenset[str],
+        consume: Callable[[str, torch.Tensor], None],
+        stops: bool,
+        channelwise: bool,
     ) -> None:
         self.network = network
         self.consume = consume
         self.stops = stops
-        self.n_units = {
-            name: n for name, n in zip(network.layers["name"], network.layers["units"], strict=True) if name in layers
+        self.arrange = by_channel if channelwise else by_unit
+        self.shapes = {
+            row.name: (int(row.channels), int(row.height * row.width)) if channelwise else (int(row.units),)
+            for row in network.layers.itertuples(index=False)
+            if row.name in layers
         }
         self.calls: Counter[str] = Counter()
         self.missing: set[str] = set()
@@ -98,7 +109,7 @@ class _Tap:
     def run(self, batch: torch.Tensor) -> None:
         """One forward pass of a batch, (batch, 3, h, w) float32, on the module's device."""
         self.calls.clear()
-        self.missing = set(self.n_units)
+        self.missing = set(self.shapes)
         self.batch = len(batch)
         try:
             with forward_only(self.network.module, batch.device.type):
@@ -106,9 +117,9 @@ class _Tap:
         except _StopForward:
             return
         if self.missing:
-            first = next(name for name in self.n_units if name in self.missing)
+            first = next(name for name in self.shapes if name in self.missing)
             raise LayerError(
-                f"{len(self.missing)} of {len(self.n_units)} layers of {self.network.name} were not reached in a "
+                f"{len(self.missing)} of {len(self.shapes)} layers of {self.network.name} were not reached in a "
                 f"forward pass, first {first!r}. The network's path depends on its input; leave that layer out."
             )
 
@@ -127,11 +138,11 @@ class _Tap:
 
     def activation(self, name: str, returned: Any) -> torch.Tensor:
         output = single_tensor(returned)
-        expected = (self.batch, int(self.n_units[name]))
+        expected = (self.batch, *self.shapes[name])
         if output is not None and len(output) == self.batch:
-            units = by_unit(output, name in self.network.channels_last)
-            if tuple(units.shape) == expected:
-                return units.float()
+            activation = self.arrange(output, name in self.network.channels_last)
+            if tuple(activation.shape) == expected:
+                return activation.float()
         found = tuple(output.shape) if output is not None else type(returned).__name__
         raise LayerError(
             f"layer {name!r} of {self.network.name} returned {found}, expected (batch, units) = {expected} as on the "

@@ -1,13 +1,16 @@
 """How well every unit of every layer matches every site: one pass over the stimuli for each group of layers.
 
-A pass gives one result for each of its layers, small enough to store at once: candidates for the best units, over all
-stimuli and over each selection set, counts of units by r, the best position of every feature map, and chance.
+A pass either holds the activations of its layers for all stimuli, or sums their products with every column batch by
+batch. Both give one result for each layer, small enough to store at once: candidates for the best units, over all
+stimuli and over each selection set, counts of units by r, the best position of every feature map, and chance. Of held
+layers the candidates' r is that of float64 already, and their activations are kept.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from math import prod
 from numbers import Integral
 
 import numpy as np
@@ -15,19 +18,23 @@ import torch
 import xarray as xr
 
 from engine.activations import input_batches, recorded
+from engine.blocks import Arena, Block
 from engine.errors import SettingsError
+from engine.exact import correlate_pairs
 from engine.moments import PairMoments, TargetSums, product_dtype
 from engine.networks import Network
-from engine.ranking import TopUnits
-from engine.schema import N_R_BINS, R_BIN, SHUFFLE, SITE
+from engine.ranking import MARGIN, Candidates, in_order
+from engine.schema import STIMULUS
 from engine.stimuli import Stimuli
+from engine.summaries import LayerSummary, Piece, layer_dataset, maps_at_once, splits_of, summarise
 from engine.targets import Targets
+from engine.tiling import Columns, TileSums, summarise_block, tile_threads
 
-ALGORITHM = 1
+ALGORITHM = 2
 """Raised whenever a number that a run stores can change."""
 
-CHUNK = 2**21
-"""Pairs of a unit and a column that are ranked at a time."""
+PAIRS = 2**18
+"""Pairs of a unit and a column that are scored at a time from sums."""
 
 Progress = Callable[[str, int, int], None]
 """Told the step, and how many of how many stimuli are done."""
@@ -93,164 +100,215 @@ def exact_float32() -> Iterator[None]:
             backend.fp32_precision = precision
 
 
-def match_layers(
-    network: Network,
-    stimuli: Stimuli,
-    targets: Targets,
-    layers: Sequence[str],
-    *,
-    top: int,
-    device: torch.device,
-    batch: int,
-    progress: Progress,
-) -> Iterator[tuple[str, xr.Dataset]]:
-    """Pass once over the stimuli and yield the result of each layer, in order.
-
-    Parameters
-    ----------
-    network
-        On ``device`` already.
-    targets
-        What to correlate with, in canonical order.
-    layers
-        Names of the layers of this pass; their sums are held together.
-    top
-        Units kept for each site.
-    batch
-        Stimuli at a time. It changes r by rounding only.
-
-    Yields
-    ------
-    tuple of str and xr.Dataset
-        Layer name, and the dataset that ``layer_result`` gives.
-    """
-    table = network.layers.set_index("name")
-    sums = TargetSums(targets, device)
-    products = product_dtype(targets, batch)
-    moments = {name: PairMoments(int(table.loc[name, "units"]), sums, products) for name in layers}
-    for start, fold, inputs in batches(network, stimuli, targets, batch, device, progress):
-
-        def add(name: str, activation: torch.Tensor, start: int = start, fold: int = fold) -> None:
-            moments[name].add(activation, start, fold)
-
-        with recorded(network, layers, add) as run_forward:
-            run_forward(inputs)
-    for index, name in enumerate(network.layers["name"]):
-        if name in moments:
-            channels, height, width = (int(table.loc[name, dim]) for dim in ("channels", "height", "width"))
-            yield name, layer_result(moments.pop(name), index, (channels, height, width), top, targets)
+def fixed_batch(device: torch.device) -> int:
+    """Stimuli at a time for activations that are kept: float32 ones may differ by rounding between batch sizes."""
+    return 16 if device.type == "cpu" else 64
 
 
-def batches(
-    network: Network, stimuli: Stimuli, targets: Targets, batch: int, device: torch.device, progress: Progress
-) -> Iterator[tuple[int, int, torch.Tensor]]:
-    """Yield first stimulus, fold and network input of every batch; a batch lies within its fold."""
-    n = len(targets.stimuli)
-    edges = np.append(np.flatnonzero(np.diff(targets.fold, prepend=-1)), n)
-    spans = [slice(s, min(s + batch, b)) for a, b in pairwise(edges.tolist()) for s in range(a, b, batch)]
-    for span, inputs in input_batches(network, stimuli, targets.stimuli, spans):
-        yield span.start, int(targets.fold[span.start]), inputs.to(device, non_blocking=True)
-        progress("matching", span.stop, n)
+class Matching:
+    """A network, stimuli and columns, and the best r of each site so far, which only rises from layer to layer."""
+
+    def __init__(
+        self,
+        network: Network,
+        stimuli: Stimuli,
+        targets: Targets,
+        *,
+        top: int,
+        device: torch.device,
+        keeps_inputs: bool = False,
+        progress: Progress,
+    ) -> None:
+        self.network, self.stimuli, self.targets = network, stimuli, targets
+        self.top, self.device, self.progress = top, device, progress
+        self.best = BestSoFar(len(splits_of(targets.n_folds)), targets.n_sites, top)
+        self.columns = Columns(targets)
+        self.in_tiles = device.type == "cpu" and targets.n_patterns == 1
+        self.edges: list[int] = np.append(np.flatnonzero(np.diff(targets.fold, prepend=-1)), len(targets.fold)).tolist()
+        self.index = {name: k for k, name in enumerate(network.layers["name"])}
+        self.shapes = {
+            row.name: (int(row.channels), int(row.height), int(row.width))
+            for row in network.layers.itertuples(index=False)
+        }
+        self._keeps_inputs = keeps_inputs
+        self._kept: dict[int, torch.Tensor] = {}
+
+    def inputs(self, batch: int, step: str, edges: Sequence[int] = ()) -> Iterator[tuple[int, torch.Tensor]]:
+        """Yield the first stimulus and the network input, on the device, of every batch; none crosses an edge."""
+        n = len(self.targets.stimuli)
+        edges = [0, *edges, n]
+        spans = [slice(s, min(s + batch, b)) for a, b in pairwise(edges) for s in range(a, b, batch)]
+        for span, inputs in self._decoded(spans):
+            yield span.start, inputs.to(self.device, non_blocking=True)
+            self.progress(step, span.stop, n)
+
+    def _decoded(self, spans: Sequence[slice]) -> Iterator[tuple[slice, torch.Tensor]]:
+        if len(self._kept) == len(self.targets.stimuli):
+            yield from ((span, torch.stack([self._kept[k] for k in range(span.start, span.stop)])) for span in spans)
+            return
+        for span, inputs in input_batches(self.network, self.stimuli, self.targets.stimuli, spans):
+            if self._keeps_inputs:
+                self._kept.update(zip(range(span.start, span.stop), inputs, strict=True))
+            yield span, inputs
+
+    def stream(self, layers: Sequence[str], batch: int) -> Iterator[tuple[str, xr.Dataset]]:
+        """Pass once over the stimuli, summing, and yield the result of each layer, in order.
+
+        Parameters
+        ----------
+        layers
+            Names of the layers of this pass; their sums are held together.
+        batch
+            Stimuli at a time. It changes r by rounding only.
+
+        Yields
+        ------
+        tuple of str and xr.Dataset
+            Layer name, and the dataset that ``summaries.layer_dataset`` gives.
+        """
+        stream = self._tile_sums if self.in_tiles else self._pair_moments
+        ordered = sorted(layers, key=self.index.__getitem__)
+        return stream(ordered, batch, product_dtype(self.targets, batch))
+
+    def _tile_sums(self, layers: list[str], batch: int, products: torch.dtype) -> Iterator[tuple[str, xr.Dataset]]:
+        dtype = np.float32 if products == torch.float32 else np.float64
+        sums = {name: TileSums(self.shapes[name], self.columns, dtype) for name in layers}
+        with tile_threads(torch.get_num_threads()) as in_threads:
+            start = 0
+
+            def add(name: str, activation: torch.Tensor) -> None:
+                sums[name].add(activation, start, int(self.targets.fold[start]), in_threads)
+
+            with recorded(self.network, layers, add, channelwise=True) as run_forward:
+                for start, inputs in self.inputs(batch, "matching", self.edges[1:-1]):  # noqa: B007 (read in the hook)
+                    run_forward(inputs)
+        for name in layers:
+            own = sums.pop(name)
+            summary = own.summarise(self.index[name], self.top, torch.get_num_threads())
+            yield name, self._result(name, summary, own.left_out_r)
+
+    def _pair_moments(self, layers: list[str], batch: int, products: torch.dtype) -> Iterator[tuple[str, xr.Dataset]]:
+        sums = TargetSums(self.targets, self.device)
+        moments = {name: PairMoments(prod(self.shapes[name]), sums, products) for name in layers}
+        start = 0
+
+        def add(name: str, activation: torch.Tensor) -> None:
+            moments[name].add(activation, start, int(self.targets.fold[start]))
+
+        with recorded(self.network, layers, add) as run_forward:
+            for start, inputs in self.inputs(batch, "matching", self.edges[1:-1]):  # noqa: B007 (read in the hook)
+                run_forward(inputs)
+        for name in layers:
+            yield name, self._summed_result(name, moments.pop(name))
+
+    def hold(self, layers: Sequence[str], arena: Arena) -> Iterator[tuple[str, xr.Dataset]]:
+        """Pass once over the stimuli, holding every activation, and yield the result of each layer, in order.
+
+        Parameters
+        ----------
+        layers
+            Names of the layers of this pass.
+        arena
+            Room for all of their activations.
+
+        Yields
+        ------
+        tuple of str and xr.Dataset
+            As ``stream``, and ``kept`` (kept,) units with their ``activation`` (kept, stimulus) float32.
+        """
+        blocks = arena.blocks(len(self.targets.stimuli), {name: self.shapes[name] for name in layers})
+        start = 0
+
+        def put(name: str, activation: torch.Tensor) -> None:
+            blocks[name].put(start, activation)
+
+        with recorded(self.network, layers, put, channelwise=True) as run_forward:
+            for start, inputs in self.inputs(fixed_batch(self.device), "matching"):  # noqa: B007 (read in the hook)
+                run_forward(inputs)
+        for name in sorted(blocks, key=self.index.__getitem__):
+            yield name, self._held_result(name, blocks[name])
+
+    def _summed_result(self, name: str, moments: PairMoments) -> xr.Dataset:
+        area = prod(self.shapes[name][1:])
+        step = maps_at_once(self.targets, area) * area
+        pieces = (
+            Piece(moments, slice(first, min(first + step, moments.n_units)), first)
+            for first in range(0, moments.n_units, step)
+        )
+        summary = summarise(pieces, self.index[name], self.shapes[name], self.top, self.targets)
+
+        def left_out_r(fold: int, column: np.ndarray, unit: np.ndarray) -> np.ndarray:
+            pairs = torch.from_numpy(np.stack([column, unit])).to(self.device)
+            parts = [moments.correlation_at([fold], *chunk).cpu().numpy() for chunk in pairs.split(PAIRS, dim=1)]
+            return np.concatenate([np.empty(0), *parts])
+
+        return self._result(name, summary, left_out_r)
+
+    def _held_result(self, name: str, block: Block) -> xr.Dataset:
+        if self.in_tiles:
+            summary = summarise_block(block, self.index[name], self.top, self.columns, torch.get_num_threads())
+        else:
+            pieces = self._pieces(block)
+            summary = summarise(pieces, self.index[name], self.shapes[name], self.top, self.targets)
+        named = [c.unit for c in summary.candidates] + [summary.null_unit.ravel()]
+        units = np.unique(np.concatenate(named))
+        activation = block.of_units(units)
+        response, fold = self.targets.column_response(), self.targets.fold
+
+        def correlate(chosen: np.ndarray, column: np.ndarray, unit: np.ndarray) -> np.ndarray:
+            rows = np.searchsorted(units, unit)
+            return correlate_pairs(activation[:, chosen], rows, column, response[chosen])
+
+        for split, found in enumerate(summary.candidates):
+            found.r = correlate(fold != split - 1, found.column, found.unit)
+            summary.candidates[split] = in_order(found)
+
+        def left_out_r(out: int, column: np.ndarray, unit: np.ndarray) -> np.ndarray:
+            return correlate(fold == out, column, unit)
+
+        result = self._result(name, summary, left_out_r)
+        kept = np.searchsorted(units, self.best.reached_by(summary.candidates))
+        return result.assign(kept=("kept", units[kept]), activation=(("kept", STIMULUS), activation[kept]))
+
+    def _pieces(self, block: Block) -> Iterator[Piece]:
+        sums = TargetSums(self.targets, self.device)
+        area, channels = block.order.area, block.order.channels
+        step = maps_at_once(self.targets, area)
+        for first in range(0, channels, step):
+            activation = block.maps(slice(first, min(first + step, channels)))
+            moments = PairMoments(activation.shape[1], sums, product_dtype(self.targets, len(activation)))
+            for fold, (start, stop) in enumerate(pairwise(self.edges)):
+                moments.add(activation[start:stop], start, fold)
+            yield Piece(moments, slice(0, moments.n_units), first * area)
+
+    def _result(
+        self, name: str, summary: LayerSummary, left_out_r: Callable[[int, np.ndarray, np.ndarray], np.ndarray]
+    ) -> xr.Dataset:
+        outs = range(len(summary.candidates) - 1)
+        of_candidates = [left_out_r(out, c.column, c.unit) for out, c in enumerate(summary.candidates[1:])]
+        shuffles = self.targets.n_sites + np.arange(summary.null_unit.shape[1])
+        of_nulls = np.full(summary.null_r.shape, np.nan)
+        for out in outs:
+            is_ranked = np.isfinite(summary.null_r[out + 1])
+            unit = summary.null_unit[out + 1]
+            of_nulls[out + 1] = np.where(is_ranked, left_out_r(out, shuffles, unit), np.nan)
+        return layer_dataset(summary, of_candidates, of_nulls, self.shapes[name][2], self.targets)
 
 
-def layer_result(
-    moments: PairMoments, layer: int, shape: tuple[int, int, int], top: int, targets: Targets
-) -> xr.Dataset:
-    """Turn a layer's sums into what a run keeps of the layer.
+class BestSoFar:
+    """The ``top`` best r of each site and split among the layers seen so far."""
 
-    Returns
-    -------
-    xr.Dataset
-        ``r``, ``left_out_r``, ``split``, ``column``, ``unit`` (candidate): candidates for the best units of each site,
-        split 0 selected over all stimuli, split f + 1 over all folds but f and scored on fold f as well;
-        ``count`` (site, r_bin); ``map_r``, ``map_y``, ``map_x`` (channel, site); ``null_r`` (split, shuffle) and
-        ``null_left_out_r`` likewise; attributes count units by status.
-    """
-    folds = range(targets.n_folds)
-    splits = [list(folds), *([f for f in folds if f != out] for out in folds if len(folds) > 1)]
-    channels, height, width = shape
-    area = height * width
-    maps_at_once = max(1, CHUNK // (targets.n_columns * area))
-    tops = [TopUnits(layer, top) for _ in splits]
-    nulls = [TopUnits(layer, 1) for _ in splits]
-    counts = torch.zeros(targets.n_sites * N_R_BINS, dtype=torch.int64, device=moments.targets.device)
-    map_r, map_position = [], []
-    for first in range(0, channels, maps_at_once):
-        units = slice(first * area, min(first + maps_at_once, channels) * area)
-        for split, folds_in in enumerate(splits):
-            r = moments.correlation(folds_in, units)
-            if split == 0:
-                counts += _count(r[: targets.n_sites])
-            r.nan_to_num_(nan=-torch.inf)
-            if split == 0:
-                values, positions = r[: targets.n_sites].view(targets.n_sites, -1, area).max(dim=2)
-                map_r.append(values.T.cpu().numpy())
-                map_position.append(positions.T.cpu().numpy())
-            tops[split].add(r[: targets.n_sites], units.start)
-            if targets.n_columns > targets.n_sites:
-                nulls[split].add(r[targets.n_sites :], units.start)
-    best_r = np.concatenate(map_r).astype(np.float32)
-    position = np.where(np.isfinite(best_r), np.concatenate(map_position), -1)
-    best_r[~np.isfinite(best_r)] = np.nan
-    null_r, null_out = _null(nulls, moments, targets)
-    return xr.Dataset(
-        {
-            **_candidates(tops, moments),
-            "count": ((SITE, R_BIN), counts.view(-1, N_R_BINS).cpu().numpy().astype(np.int32)),
-            "map_r": (("channel", SITE), best_r),
-            "map_y": (("channel", SITE), np.where(position < 0, -1, position // width).astype(np.int16)),
-            "map_x": (("channel", SITE), np.where(position < 0, -1, position % width).astype(np.int16)),
-            "null_r": (("split", SHUFFLE), null_r),
-            "null_left_out_r": (("split", SHUFFLE), null_out),
-        },
-        attrs=_statuses(moments, targets),
-    )
+    def __init__(self, n_splits: int, n_sites: int, top: int) -> None:
+        self._r = np.full((n_splits, n_sites, top), -np.inf)
 
-
-def _count(r: torch.Tensor) -> torch.Tensor:
-    """Count units in 200 bins of r over [-1, 1] for each site, flattened (site x bin)."""
-    bins = ((r + 1) * (N_R_BINS / 2)).nan_to_num_(nan=-1.0).floor_().clamp_(-1, N_R_BINS - 1).long()
-    site = torch.arange(len(r), device=r.device)[:, None]
-    flat = torch.where(bins < 0, len(r) * N_R_BINS, bins + site * N_R_BINS)
-    return torch.bincount(flat.view(-1), minlength=len(r) * N_R_BINS + 1)[:-1]
-
-
-def _candidates(tops: list[TopUnits], moments: PairMoments) -> dict[str, tuple[str, np.ndarray]]:
-    found = [t.candidates for t in tops]
-    left_out = [np.full(len(found[0]), np.nan)]
-    left_out += [_left_out_r(moments, fold, c.column, c.unit) for fold, c in enumerate(found[1:])]
-    return {
-        "split": ("candidate", np.repeat(np.arange(len(found)), [len(c) for c in found]).astype(np.int16)),
-        "column": ("candidate", np.concatenate([c.column for c in found]).astype(np.int32)),
-        "unit": ("candidate", np.concatenate([c.unit for c in found]).astype(np.int32)),
-        "r": ("candidate", np.concatenate([c.r for c in found])),
-        "left_out_r": ("candidate", np.concatenate(left_out)),
-    }
-
-
-def _left_out_r(moments: PairMoments, fold: int, column: np.ndarray, unit: np.ndarray) -> np.ndarray:
-    pairs = torch.from_numpy(np.stack([column, unit])).to(moments.targets.device)
-    at_once = max(1, CHUNK // len(moments.targets.present))
-    parts = [moments.correlation_at([fold], *chunk).cpu().numpy() for chunk in pairs.split(at_once, dim=1)]
-    return np.concatenate([np.empty(0), *parts])
-
-
-def _null(nulls: list[TopUnits], moments: PairMoments, targets: Targets) -> tuple[np.ndarray, np.ndarray]:
-    n = targets.n_columns - targets.n_sites
-    r, left_out = np.full((len(nulls), n), np.nan), np.full((len(nulls), n), np.nan)
-    for split, found in enumerate(t.candidates for t in nulls):
-        first = found.take(np.flatnonzero(found.rank() == 0))
-        r[split, first.column] = first.r
-        if split > 0:
-            left_out[split, first.column] = _left_out_r(moments, split - 1, first.column + targets.n_sites, first.unit)
-    return r, left_out
-
-
-def _statuses(moments: PairMoments, targets: Targets) -> dict[str, int | str]:
-    counts = {
-        "n_constant": int(moments.is_constant().sum()),
-        "n_low_variation": int(moments.varies_by_rounding().sum()),
-        "n_nonfinite": int(moments.is_nonfinite().sum()),
-    }
-    first = str(targets.stimuli[moments.first_nonfinite]) if counts["n_nonfinite"] else ""
-    return {**counts, "n_ok": moments.n_units - sum(counts.values()), "first_nonfinite": first}
+    def reached_by(self, candidates: Sequence[Candidates]) -> np.ndarray:
+        """Take in a layer's candidates, by split; return the units, sorted, that may be among the network's best."""
+        reached = [np.empty(0, np.int64)]
+        for own, found in zip(self._r, candidates, strict=True):
+            rank = found.rank()
+            own_r = np.full(own.shape, -np.inf)
+            first = rank < own.shape[1]
+            own_r[found.column[first], rank[first]] = found.r[first]
+            own[:] = -np.sort(-np.concatenate([own, own_r], axis=1), axis=1)[:, : own.shape[1]]
+            reached.append(found.unit[found.r >= own[found.column, -1] - MARGIN])
+        return np.unique(np.concatenate(reached))

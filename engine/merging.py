@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from engine.moments import MIN_STIMULI
+from engine.exact import correlate_pairs, is_sparse
 from engine.ranking import Candidates, best, in_order
-from engine.rescoring import correlate_exactly, is_sparse
 from engine.schema import (
     FEATURE_MAP,
     FOLD,
     LAYER,
     MATCH_UNIT,
+    MIN_STIMULI,
     R_BIN,
     R_CENTRES,
     RANK,
@@ -62,7 +62,7 @@ def merge_layers(
     Parameters
     ----------
     results
-        What ``matching.layer_result`` gave, by layer in execution order.
+        What ``summaries.layer_dataset`` gave, by layer in execution order.
     recording
         Sites and regions.
     layers
@@ -82,10 +82,10 @@ def merge_layers(
     sites = recording[SITE].values
     splits = [_split(results, split) for split in range(targets.n_folds + 1 if targets.n_folds > 1 else 1)]
     shortlists = [best(candidates, top) for candidates, _ in splits]
-    near_best = _near_best(splits[0][0], len(names), targets.n_sites)
+    is_streamed = np.array(["kept" not in result for result in results.values()])
+    near_best = _near_best(splits[0][0], is_streamed, targets.n_sites)
     units = _units_by_layer([*shortlists, near_best], names)
-    responses = collect(units)
-    rows = _Rows(names, units, responses)
+    rows = _Rows(names, units, collect(units), len(targets.stimuli))
     ranked = [_rank_exactly(c, split - 1, targets, rows, top) for split, c in enumerate(shortlists)]
     near_best = _score(near_best, -1, targets, rows)
     exact = Candidates.join([_score(shortlists[0], -1, targets, rows), near_best])
@@ -116,19 +116,21 @@ def merge_layers(
 class _Rows:
     """Activations by (layer, unit)."""
 
-    def __init__(self, names: list[str], units: Mapping[str, np.ndarray], responses: Mapping[str, np.ndarray]) -> None:
+    def __init__(
+        self, names: list[str], units: Mapping[str, np.ndarray], responses: Mapping[str, np.ndarray], n_stimuli: int
+    ) -> None:
         self._units = [units.get(name, np.empty(0, np.int64)) for name in names]
-        self._responses = [responses.get(name) for name in names]
+        self._starts = np.cumsum([0, *(len(index) for index in self._units)])
+        found = [responses[name] for name in names if name in units]
+        self.activation = np.concatenate([np.empty((0, n_stimuli), np.float32), *found])
 
-    def of(self, layer: np.ndarray, unit: np.ndarray, n_stimuli: int) -> np.ndarray:
-        """Stack the activations of pairs: (pair, stimulus) float32."""
-        out = np.empty((len(layer), n_stimuli), np.float32)
-        for index in np.unique(layer):
-            here = np.flatnonzero(layer == index)
-            responses = self._responses[index]
-            assert responses is not None
-            out[here] = responses[np.searchsorted(self._units[index], unit[here])]
-        return out
+    def index(self, layer: np.ndarray, unit: np.ndarray) -> np.ndarray:
+        """Rows of ``activation`` that belong to pairs of a layer and a unit."""
+        rows = np.empty(len(layer), np.int64)
+        for here in (np.flatnonzero(layer == index) for index in np.unique(layer)):
+            of_layer = layer[here[0]]
+            rows[here] = self._starts[of_layer] + np.searchsorted(self._units[of_layer], unit[here])
+        return rows
 
 
 def _split(results: Mapping[str, xr.Dataset], split: int) -> tuple[Candidates, np.ndarray]:
@@ -142,10 +144,11 @@ def _split(results: Mapping[str, xr.Dataset], split: int) -> tuple[Candidates, n
     return Candidates.join(lists), np.concatenate(left_out)
 
 
-def _near_best(candidates: Candidates, n_layers: int, n_sites: int) -> Candidates:
-    """The units of every layer that may be its best for a site: within rounding of the highest, the first of them."""
+def _near_best(candidates: Candidates, is_streamed: np.ndarray, n_sites: int) -> Candidates:
+    """The units of streamed layers that may be their best for a site: within rounding of the highest, the first."""
+    candidates = candidates.take(np.flatnonzero(is_streamed[candidates.layer]))
     of_pair = candidates.layer * n_sites + candidates.column
-    highest = np.full(n_layers * n_sites, -np.inf)
+    highest = np.full(len(is_streamed) * n_sites, -np.inf)
     np.maximum.at(highest, of_pair, candidates.r)
     near = candidates.take(np.flatnonzero(candidates.r >= highest[of_pair] - 2 * TIED_WITHIN))
     by_pair = Candidates(near.layer * n_sites + near.column, near.layer, near.unit, near.r)
@@ -170,12 +173,8 @@ def _score(candidates: Candidates, left_out: int, targets: Targets, rows: _Rows)
 
 
 def _exact_r(candidates: Candidates, chosen: np.ndarray, targets: Targets, rows: _Rows) -> np.ndarray:
-    r = np.full(len(candidates), np.nan)
-    for site in np.unique(candidates.column):
-        here = np.flatnonzero(candidates.column == site)
-        activation = rows.of(candidates.layer[here], candidates.unit[here], len(targets.stimuli))
-        r[here] = correlate_exactly(activation[:, chosen], targets.response[chosen, site])
-    return r
+    index = rows.index(candidates.layer, candidates.unit)
+    return correlate_pairs(rows.activation[:, chosen], index, candidates.column, targets.response[chosen])
 
 
 def _rank_exactly(shortlist: Candidates, left_out: int, targets: Targets, rows: _Rows, top: int) -> _Ranked:
@@ -318,7 +317,7 @@ def _match_responses(
     layer, unit = distinct[:, 0], distinct[:, 1]
     coords = {"layer": _named(layer, names), **_positions(layer, unit, table)}
     responses = xr.Dataset(
-        {"activation": ((MATCH_UNIT, STIMULUS), rows.of(layer, unit, len(stimuli)))},
+        {"activation": ((MATCH_UNIT, STIMULUS), rows.activation[rows.index(layer, unit)])},
         {STIMULUS: stimuli, **{name: (MATCH_UNIT, values) for name, values in coords.items()}},
     )
     return responses, ((SITE, RANK), index)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from engine.errors import NetworkError
+from engine.schema import LOW_VARIATION, MIN_STIMULI, ROUNDING
 from engine.targets import Targets
 
 TILE = 4096
@@ -26,16 +27,8 @@ CUDA_TILE = 2**16
 SMALL, LARGE = 1e-17, 1e17
 """Outside this range squares leave float32; such units are summed in float64."""
 
-ROUNDING = 2.0**-24
-"""Half the distance of neighbouring float32 values, as a share of the value."""
-
-LOW_VARIATION = 8 * ROUNDING
-"""A unit varies only by rounding when its SD over all stimuli is at most this share of its largest activation."""
-
 FEW_BATCHES = 16
 """Up to so many batches in a fold, float32 sums of products keep r exact to 1e-6; more are summed in float64."""
-
-MIN_STIMULI = 3
 
 
 def product_dtype(targets: Targets, batch: int) -> torch.dtype:
@@ -148,6 +141,15 @@ class PairMoments:
             self.sum_x[fold, :, units] += present @ x
             self.sum_xx[fold, :, units] += present @ x.square_()
 
+    def statuses(self) -> dict[str, int]:
+        """Count the units by status."""
+        counts = {
+            "n_constant": int(self.is_constant().sum()),
+            "n_low_variation": int(self.varies_by_rounding().sum()),
+            "n_nonfinite": int(self.is_nonfinite().sum()),
+        }
+        return {**counts, "n_ok": self.n_units - sum(counts.values())}
+
     def is_nonfinite(self) -> torch.Tensor:
         """Tell which units had a NaN or infinite activation: (unit,) bool."""
         return ~(torch.isfinite(self.low) & torch.isfinite(self.high))
@@ -241,11 +243,16 @@ def _inverse_norm(sum_of_squares: torch.Tensor, n: torch.Tensor, rounding: torch
     return torch.where(varies, sum_of_squares.clamp_min(0).rsqrt(), torch.nan)
 
 
+def require_in_range(largest_r: float) -> None:
+    """Refuse an r beyond 1 by more than rounding."""
+    if largest_r > 1 + 1e-6:
+        raise NetworkError(
+            f"a correlation of {largest_r:.7f} came out, beyond 1 by more than rounding: the activations leave the "
+            "range in which float32 sums are exact. Send us the network and the layer; nothing was stored."
+        )
+
+
 def _clamp(r: torch.Tensor) -> torch.Tensor:
     if bool((r.abs() > 1 + 1e-6).any()):
-        raise NetworkError(
-            f"a correlation of {float(r.abs().nan_to_num().max()):.7f} came out, beyond 1 by more than rounding: the "
-            "activations leave the range in which float32 sums are exact. Send us the network and the layer; nothing "
-            "was stored."
-        )
+        require_in_range(float(r.abs().nan_to_num().max()))
     return r.clamp_(-1.0, 1.0)

@@ -17,6 +17,8 @@ from tqdm import tqdm
 
 from engine.allocation import freed_memory_kept
 from engine.analyses import analyse
+from engine.blocks import Arena
+from engine.costs import measure_costs
 from engine.digests import (
     digest_of,
     match_digest,
@@ -28,16 +30,25 @@ from engine.digests import (
 from engine.durable import run_lock
 from engine.errors import LayerError, SettingsError
 from engine.folds import assign_folds
-from engine.matching import ALGORITHM, CHUNK, MatchSettings, Progress, choose_device, exact_float32, match_layers
+from engine.footprints import held_bytes, ranking_bytes, result_bytes
+from engine.matching import (
+    ALGORITHM,
+    Matching,
+    MatchSettings,
+    Progress,
+    choose_device,
+    exact_float32,
+    fixed_batch,
+)
 from engine.merging import merge_layers
 from engine.moments import PairMoments, product_dtype
 from engine.networks import Network
 from engine.parts import Parts, open_parts
-from engine.planning import LayerSize, Plan, parse_memory, plan_passes
-from engine.ranking import SPARE
+from engine.planning import BATCHES, LIVE_LAYERS, LayerSize, Plan, Way, parse_memory, plan_passes, require_room
+from engine.pooling import fast_max_pooling
 from engine.recordings import Recording
 from engine.rescoring import collect_responses
-from engine.schema import N_R_BINS, REGION, SITE, STIMULUS
+from engine.schema import REGION, SITE, STIMULUS
 from engine.store import Run, find_run, store_root, write_run
 from engine.targets import Targets, make_targets
 
@@ -116,6 +127,7 @@ def match(
     root = store_root(store)
     run = find_run(root, job.digest)
     if run is None:
+        job.require_room()
         with run_lock(root, job.digest):
             run = find_run(root, job.digest) or job.compute(root, show=progress)
     parts = open_parts(root, job.digest)
@@ -140,7 +152,9 @@ def plan_match(
 ) -> Plan:
     """Return the plan that ``match`` with the same arguments would follow, without running it."""
     job = _Job(network, recording, MatchSettings(top, folds, seed, shuffles), choose_device(device), memory, batch)
-    return job.plan(network.layers["name"].tolist())
+    job.require_room()
+    with job.ready():
+        return job.plan(network.layers["name"].tolist())
 
 
 class _Job:
@@ -189,24 +203,68 @@ class _Job:
             {"match": matched, "carried": carried, "recording": recording_digest(recording, carried)}
         )
 
+    def require_room(self) -> None:
+        """Refuse a memory that is too small."""
+        require_room(self._sizes(self.network.layers["name"].tolist()), self._ways(), self.memory)
+
     def plan(self, layers: list[str]) -> Plan:
-        """Plan the passes over ``layers``."""
+        """Plan the passes over ``layers``; inside ``ready``, since the steps are tried first."""
+        costs = measure_costs(self.network, self.recording.stimuli, self.targets, self.device)
+        return plan_passes(
+            self._sizes(layers),
+            self._ways(),
+            costs.seconds(self.targets, self.memory),
+            inputs_bytes=len(self.targets.stimuli) * self._input_bytes(),
+            memory=self.memory,
+        )
+
+    def _sizes(self, layers: list[str]) -> list[LayerSize]:
         table = self.network.layers
         chosen = table[table["name"].isin(layers)]
-        targets, top = self.targets, self.settings.top
-        area = int((table["height"] * table["width"]).max())
-        return plan_passes(
-            [LayerSize(name, int(units)) for name, units in zip(chosen["name"], chosen["units"], strict=True)],
-            memory=self.memory,
-            bytes_per_unit=lambda batch: PairMoments.bytes_per_unit(
-                targets.n_folds, targets.n_columns, targets.n_patterns, product_dtype(targets, batch)
-            ),
-            input_bytes=4 * 3 * int(np.prod(self.network.image_size)),
-            fixed_bytes=_ranking_bytes(targets, area) + _result_bytes(targets, top, table),
-            largest_units=max(self.network.largest_output, int(table["units"].max())),
-            n_stimuli=len(targets.stimuli),
-            batch=self.batch,
+        return [LayerSize(name, int(units)) for name, units in zip(chosen["name"], chosen["units"], strict=True)]
+
+    def _ways(self) -> list[Way]:
+        """Activations held, unless the caller chose a batch; or products summed, by batch size."""
+        n_stimuli = len(self.targets.stimuli)
+        batches = [self.batch] if self.batch else sorted({min(size, n_stimuli) for size in BATCHES}, reverse=True)
+        ways = [self._summed(batch) for batch in batches]
+        return ways if self.batch else [self._held(), *ways]
+
+    def _held(self) -> Way:
+        targets, batch = self.targets, fixed_batch(self.device)
+        fixed = self._fixed_bytes(batch) + held_bytes(targets, self.settings.top, self._widest(), self.device)
+        return Way(True, batch, 4 * len(targets.stimuli), fixed)
+
+    def _summed(self, batch: int) -> Way:
+        targets = self.targets
+        per_unit = PairMoments.bytes_per_unit(
+            targets.n_folds, targets.n_columns, targets.n_patterns, product_dtype(targets, batch)
         )
+        fixed = self._fixed_bytes(max(batch, fixed_batch(self.device))) + ranking_bytes(targets, self._widest())
+        return Way(False, batch, per_unit, fixed)
+
+    def _fixed_bytes(self, batch: int) -> int:
+        """What lives beside the sums or activations: results, and a batch in its forward pass."""
+        live = LIVE_LAYERS * 4 * max(self.network.largest_output, int(self.network.layers["units"].max()))
+        results = result_bytes(self.targets, self.settings.top, self.network.layers, THUMBNAIL)
+        return results + batch * (live + 2 * self._input_bytes())
+
+    def _input_bytes(self) -> int:
+        return 4 * 3 * int(np.prod(self.network.image_size))
+
+    def _widest(self) -> int:
+        return int((self.network.layers["height"] * self.network.layers["width"]).max())
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """Have the network on its device, exact and fast, inside the ``with``."""
+        with (
+            _on_device(self.network, self.device),
+            exact_float32(),
+            freed_memory_kept(),
+            fast_max_pooling(self.network.module),
+        ):
+            yield
 
     def compute(self, root: Path, *, show: bool) -> Run:
         """Compute what is missing and write the run; the caller holds its lock."""
@@ -214,18 +272,22 @@ class _Job:
         parts = open_parts(root, self.digest, about)
         layers = self.network.layers["name"].tolist()
         todo = [name for name in layers if name not in parts]
-        plan = self.plan(todo) if todo else None
         started = time.monotonic()
-        with (
-            _on_device(self.network, self.device),
-            exact_float32(),
-            freed_memory_kept(),
-            _bar(self, plan, show=show) as progress,
-        ):
-            if plan is not None:
-                for group in plan.passes:
-                    self._match_group(group, plan.batch, parts, progress)
-            datasets = self._merge({name: parts.read(name) for name in layers}, progress)
+        with self.ready():
+            plan = self.plan(todo) if todo else None
+            with _bar(self, plan, show=show) as progress:
+                matching = Matching(
+                    self.network,
+                    self.recording.stimuli,
+                    self.targets,
+                    top=self.settings.top,
+                    device=self.device,
+                    keeps_inputs=plan is not None and plan.keeps_inputs,
+                    progress=progress,
+                )
+                if plan is not None:
+                    self._match(matching, plan, parts)
+                datasets = self._merge(matching, {name: parts.read(name) for name in layers})
         about["compute"] = {
             "device": str(self.device),
             "seconds": round(time.monotonic() - started, 1),
@@ -233,28 +295,24 @@ class _Job:
         }
         return write_run(root, self.digest, datasets, about)
 
-    def _match_group(self, group: tuple[str, ...], batch: int, parts: Parts, progress: Progress) -> None:
-        results = match_layers(
-            self.network,
-            self.recording.stimuli,
-            self.targets,
-            group,
-            top=self.settings.top,
-            device=self.device,
-            batch=batch,
-            progress=progress,
-        )
-        for name, result in results:
-            parts.write(name, result)
+    def _match(self, matching: Matching, plan: Plan, parts: Parts) -> None:
+        arena = Arena(self._arena_bytes(plan), self.device) if plan.is_held else None
+        for group in plan.passes:
+            results = matching.stream(group, plan.batch) if arena is None else matching.hold(group, arena)
+            for name, result in results:
+                parts.write(name, result)
 
-    def _merge(self, results: Mapping[str, xr.Dataset], progress: Progress) -> dict[str, xr.Dataset]:
+    def _arena_bytes(self, plan: Plan) -> int:
+        units, n_stimuli = self.network.layers.set_index("name")["units"], len(self.targets.stimuli)
+        return max(sum(Arena.bytes_for(n_stimuli, int(units[name])) for name in group) for group in plan.passes)
+
+    def _merge(self, matching: Matching, results: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
         recording, ids = self.recording.data, self.recording.data[STIMULUS].values.astype(str)
 
         def collect(units: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-            stimuli = self.targets.stimuli
-            return collect_responses(
-                self.network, self.recording.stimuli, stimuli, units, device=self.device, progress=progress
-            )
+            kept = {name: rows for name in units if (rows := _kept_rows(results[name], units[name])) is not None}
+            others = {name: index for name, index in units.items() if name not in kept}
+            return kept | collect_responses(matching, others)
 
         merged = merge_layers(results, recording, self.targets, self.network.layers, self.settings.top, collect)
         merged["match_responses"] = merged["match_responses"].sel({STIMULUS: ids})
@@ -293,21 +351,11 @@ class _Job:
         }
 
 
-def _ranking_bytes(targets: Targets, area: int) -> int:
-    """Workspace of ranking one chunk, some float64 arrays, and what python itself takes."""
-    arrays = 6 if targets.n_patterns == 1 else 10
-    return 64 * 2**20 + arrays * 8 * max(CHUNK, targets.n_columns * area)
-
-
-def _result_bytes(targets: Targets, top: int, table: Any) -> int:
-    """What lives beside the sums: results of the layers, responses of the candidates, pictures."""
-    n_sites, n_stimuli, n_layers = targets.n_sites, len(targets.stimuli), len(table)
-    n_splits = targets.n_folds + 1 if targets.n_folds > 1 else 1
-    candidates = min(n_sites * (n_splits * (top + SPARE // 8) + n_layers), int(table["units"].sum()))
-    responses = 4 * n_stimuli * (candidates + min(n_sites * top, candidates))
-    per_layer = n_sites * (n_splits * (top + SPARE // 8) * 26 + N_R_BINS * 8 + top * 48)
-    maps = int(table["channels"].sum()) * n_sites * 16
-    return responses + n_layers * per_layer + maps + 2 * n_stimuli * 3 * THUMBNAIL**2
+def _kept_rows(result: xr.Dataset, units: np.ndarray) -> np.ndarray | None:
+    """Activations of the units, (unit, stimulus), if the layer's pass kept all of them."""
+    if "kept" not in result or not np.isin(units, result["kept"].values).all():
+        return None
+    return result["activation"].values[np.searchsorted(result["kept"].values, units)]
 
 
 @contextmanager
@@ -323,11 +371,11 @@ def _on_device(network: Network, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def _bar(job: _Job, plan: Plan | None, *, show: bool) -> Iterator[Progress]:
-    """Show progress over all passes, the last one that scores the candidates included."""
+    """Show progress over all passes, one that scores the candidates included."""
     n = len(job.targets.stimuli)
-    passes = len(plan.passes) if plan else 0
+    passes = len(plan.passes) + (not plan.is_held) if plan else 1
     label = f"{job.network.name} @ {job.recording.name}"
-    with tqdm(total=n * (passes + 1), desc=label, unit="image", disable=not show, leave=True) as bar:
+    with tqdm(total=n * passes, desc=label, unit="image", disable=not show, leave=True) as bar:
         last = 0
 
         def advance(step: str, done: int, total: int) -> None:

@@ -1,7 +1,7 @@
 """How a match fits into its memory: which layers share a pass over the stimuli, and how many stimuli go at a time."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.errors import MemoryBudgetError, SettingsError
@@ -20,10 +20,10 @@ _UNITS = {
 }
 
 BATCHES = (64, 32, 16, 8, 4, 2, 1)
-"""Stimuli at a time, the largest that leaves room for the sums first."""
+"""Stimuli at a time where products are summed."""
 
 EFFICIENT_BATCH = 8
-"""Below, a forward pass wastes more time than a further pass costs."""
+"""With fewer stimuli at a time a forward pass takes up to twice as long."""
 
 LIVE_LAYERS = 4
 """Outputs of the size of the largest layer that a forward pass and the products hold at once."""
@@ -38,19 +38,57 @@ class LayerSize:
 
 
 @dataclass(frozen=True)
+class Way:
+    """One way to run a match, and what its passes hold."""
+
+    is_held: bool
+    """Activations of all stimuli are held; else sums of products are, and one more pass scores the best."""
+    batch: int
+    """Stimuli at a time."""
+    bytes_per_unit: int
+    fixed_bytes: int
+    """Whatever does not grow with the units of a pass."""
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Expected time of a match's steps, for all stimuli."""
+
+    decode: float
+    forward: Mapping[str, float]
+    """Until a layer is there, by its name."""
+    summarise: Callable[[Way, int], float]
+    """Hold or sum a number of units in a way, and rank them."""
+
+    def of(self, groups: Sequence[Sequence[LayerSize]], way: Way, *, keeps_inputs: bool) -> float:
+        """The whole match: passes over these groups of layers, and the one that scores the best."""
+        ends = [self.forward[group[-1].name] for group in groups]
+        if not way.is_held:
+            slower = 1 + max(0, EFFICIENT_BATCH - way.batch) / EFFICIENT_BATCH
+            ends = [*(slower * end for end in ends), max(ends)]
+        n_units = sum(layer.units for group in groups for layer in group)
+        return sum(ends) + self.summarise(way, n_units) + self.decode * (1 if keeps_inputs else len(ends))
+
+
+@dataclass(frozen=True)
 class Plan:
     """Passes over the stimuli, each with its layers; memory in bytes above the loaded network."""
 
     passes: tuple[tuple[str, ...], ...]
+    is_held: bool
+    keeps_inputs: bool
     batch: int
     memory: int
     peak: int
+    seconds: float
 
     def describe(self) -> str:
         """Say the plan in one line."""
+        what = "activations held" if self.is_held else "products summed, then one pass to score the best"
         return (
             f"{len(self.passes)} pass{'es' if len(self.passes) > 1 else ''} over the stimuli, {self.batch} at a time, "
-            f"about {format_bytes(self.peak)} of {format_bytes(self.memory)}"
+            f"{what}; about {format_bytes(self.peak)} of {format_bytes(self.memory)}, "
+            f"about {format_seconds(self.seconds)}"
         )
 
 
@@ -79,72 +117,75 @@ def format_bytes(n: float) -> str:
     return f"{n:.3g} TiB"
 
 
+def format_seconds(seconds: float) -> str:
+    """Write a duration with two digits."""
+    if seconds < 90:
+        return f"{seconds:.2g} s"
+    return f"{seconds / 60:.2g} min" if seconds < 5400 else f"{seconds / 3600:.2g} h"
+
+
 def plan_passes(
-    layers: list[LayerSize],
-    *,
-    memory: int,
-    bytes_per_unit: Callable[[int], int],
-    input_bytes: int,
-    fixed_bytes: int,
-    largest_units: int,
-    n_stimuli: int,
-    batch: int | None = None,
+    layers: list[LayerSize], ways: Sequence[Way], seconds: Seconds, *, inputs_bytes: int, memory: int
 ) -> Plan:
-    """Group consecutive layers so that the sums of a group, a batch and what is kept fit into the memory.
+    """Choose the fastest way whose passes fit into the memory, and group consecutive layers into its passes.
 
     Parameters
     ----------
     layers
         In execution order.
+    ways
+        What can be done.
+    seconds
+        What it costs.
+    inputs_bytes
+        All stimuli as the network takes them, if they are kept for further passes.
     memory
         Bytes above the process with its network loaded and used once.
-    bytes_per_unit
-        Sums of one unit for a number of stimuli at a time, see ``PairMoments.bytes_per_unit``.
-    input_bytes
-        One stimulus as the network takes it.
-    fixed_bytes
-        Results, responses and the workspace of the ranking.
-    largest_units
-        Units of the largest output in the network, listed or not.
-    n_stimuli
-        Batches are not larger than this.
-    batch
-        Stimuli at a time, if the caller decides.
 
     Raises
     ------
     MemoryBudgetError
         If not even one layer at a time fits; the message names the smallest memory that does.
     """
-    live = LIVE_LAYERS * 4 * largest_units + 2 * input_bytes
-    choices = [batch] if batch else sorted({min(b, n_stimuli) for b in BATCHES}, reverse=True)
+    require_room(layers, ways, memory)
+    plans = []
+    for way in ways:
+        for keeps_inputs in (False, True):
+            fixed = way.fixed_bytes + (inputs_bytes if keeps_inputs else 0)
+            groups = _groups(layers, way.bytes_per_unit, memory - fixed)
+            if groups:
+                peak = fixed + max(sum(layer.units for layer in group) for group in groups) * way.bytes_per_unit
+                names = tuple(tuple(layer.name for layer in group) for group in groups)
+                expected = seconds.of(groups, way, keeps_inputs=keeps_inputs)
+                plans.append(Plan(names, way.is_held, keeps_inputs, way.batch, memory, peak, expected))
+    return min(plans, key=lambda plan: plan.seconds)
+
+
+def require_room(layers: list[LayerSize], ways: Sequence[Way], memory: int) -> None:
+    """Refuse a memory in which no way can take the largest layer."""
     biggest = max(layer.units for layer in layers)
-    minimum = min(fixed_bytes + biggest * bytes_per_unit(size) + size * live for size in choices)
+    minimum, of_layer = min(
+        (way.fixed_bytes + biggest * way.bytes_per_unit, biggest * way.bytes_per_unit) for way in ways
+    )
     if minimum > memory:
-        sums = format_bytes(biggest * bytes_per_unit(choices[0]))
         raise MemoryBudgetError(
             f"memory={format_bytes(memory)} is too little for this network and recording: at least "
-            f"{format_bytes(minimum)} is needed (the sums of the largest layer alone take {sums}). "
+            f"{format_bytes(minimum)} is needed (the largest layer alone takes {format_bytes(of_layer)}). "
             f"Give memory={-(-minimum // 2**20)}MiB or more, or leave out the largest layers."
         )
-    plans = [_group(layers, memory, bytes_per_unit(size), fixed_bytes + size * live, size) for size in choices]
-    feasible = [plan for plan in plans if plan is not None]
-    feasible = [plan for plan in feasible if plan.batch >= EFFICIENT_BATCH] or feasible
-    return min(feasible, key=lambda plan: (len(plan.passes), -plan.batch))
 
 
-def _group(layers: list[LayerSize], memory: int, bytes_per_unit: int, rest: int, batch: int) -> Plan | None:
-    room = memory - rest
-    groups: list[list[str]] = []
-    sums, largest = room + 1, 0
-    for layer in layers:
+def _groups(layers: list[LayerSize], bytes_per_unit: int, room: int) -> list[list[LayerSize]]:
+    """Fill passes from the last layer backwards, so that what is left for the first one ends early; [] if none fits."""
+    groups: list[list[LayerSize]] = []
+    filled = room + 1
+    for layer in reversed(layers):
         size = layer.units * bytes_per_unit
         if size > room:
-            return None
-        if sums + size > room:
-            groups.append([])
-            sums = 0
-        groups[-1].append(layer.name)
-        sums += size
-        largest = max(largest, sums)
-    return Plan(tuple(map(tuple, groups)), batch, memory, rest + largest)
+            return []
+        if filled + size > room:
+            groups.insert(0, [])
+            filled = 0
+        groups[0].insert(0, layer)
+        filled += size
+    return groups

@@ -33,6 +33,15 @@ UNIT_STATUSES: Final = ("ok", "sparse", "constant", "low_variation", "nonfinite"
 SPARSE_BELOW: Final = 5
 """A unit that leaves its most frequent value on fewer stimuli than this is ``sparse``: ranked, and flagged."""
 
+MIN_STIMULI: Final = 3
+"""Fewer common stimuli give no r."""
+
+ROUNDING: Final = 2.0**-24
+"""Half the distance of neighbouring float32 values, as a share of the value."""
+
+LOW_VARIATION: Final = 8 * ROUNDING
+"""A unit varies only by rounding when its SD over all stimuli is at most this share of its largest activation."""
+
 TIED_WITHIN: Final = 2e-6
 """Units whose r differ by less are reported as tied: float32 activations cannot tell them apart."""
 

@@ -54,6 +54,12 @@ class Targets:
         """Distinct patterns of present stimuli, the complete one included."""
         return self.present.shape[1]
 
+    def column_response(self) -> np.ndarray:
+        """What each column stands for: (stimulus, column) float64, of shuffled sites standardised; NaN = missing."""
+        shuffled = slice(self.n_sites, None)
+        is_present = self.present[:, self.pattern[shuffled]] > 0
+        return np.concatenate([self.response, np.where(is_present, self.z[:, shuffled], np.nan)], axis=1)
+
     def n_present(self) -> np.ndarray:
         """Count the stimuli of each pattern in each fold: (fold, pattern) float64."""
         return self._by_fold(self.present)

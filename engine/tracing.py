@@ -94,6 +94,15 @@ def by_unit(output: torch.Tensor, channels_last: bool) -> torch.Tensor:
     return output.reshape(len(output), -1)
 
 
+def by_channel(output: torch.Tensor, channels_last: bool) -> torch.Tensor:
+    """(batch, channel, position); a view, whichever of the two lies side by side in memory."""
+    if output.ndim == 1:
+        return output.view(-1, 1, 1)
+    if channels_last:
+        output = output.movedim(-1, 1)
+    return output.reshape(*output.shape[:2], -1)
+
+
 def trace(module: nn.Module, probe: torch.Tensor, *, fingerprints: bool = True) -> list[Output]:
     """Everything that the modules return on one forward pass of a probe batch, in the order of production.
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 import engine
 from engine.analyses.rotation import random_rotation
-from engine.rescoring import correlate_exactly
+from engine.exact import correlate_exactly
 
 pytestmark = [pytest.mark.real_data, pytest.mark.timeout(900)]
 

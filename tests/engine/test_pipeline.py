@@ -330,7 +330,8 @@ def test_an_interrupted_match_goes_on_and_ends_with_the_same_numbers(network, tm
             engine.match(network, recording, store=tmp_path / "cut", **QUIET)
     assert engine.list_runs(tmp_path / "cut")["status"].tolist() == ["incomplete"]
     with monkeypatch.context() as patch:
-        patch.setattr("engine.pipeline.match_layers", interrupted)  # all layers are there: not one is computed again
+        for way in ("stream", "hold"):  # all layers are there: not one is computed again
+            patch.setattr(f"engine.matching.Matching.{way}", interrupted)
         resumed = engine.match(network, recording, store=tmp_path / "cut", **QUIET)
     for name in RUN_SCHEMAS:
         xr.testing.assert_identical(resumed.dataset(name), whole.dataset(name))

@@ -10,7 +10,7 @@ from engine.analyses.random_control import best_r
 from engine.analyses.reliability import spearman_brown
 from engine.analyses.rotation import random_rotation, rotate
 from engine.analyses.runner_ups import count_by_r, shared_bins
-from engine.rescoring import correlate_exactly
+from engine.exact import correlate_exactly
 from tests.engine.worked_example import planted_recording, tiny_network
 
 

@@ -1,0 +1,118 @@
+"""Where the activations of whole layers are held, all stimuli of them, while their pass runs."""
+
+import mmap
+from math import prod
+
+import numpy as np
+import torch
+
+_ALIGNMENT = 4096
+
+_WORTH_LARGE_PAGES = 2**22
+
+
+class UnitOrder:
+    """In which order the units of a layer's output lie in memory; fixed by the first batch.
+
+    Position by position for outputs whose channels come last, else channel by channel.
+    """
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        self.channels = shape[0]
+        self.area = shape[1] * shape[2]
+        self.is_position_major = False
+        self._is_known = False
+
+    def rows(self, activation: torch.Tensor) -> torch.Tensor:
+        """Lay a batch, (stimulus, channel, position), out as (stimulus, unit); no copy unless its order changed."""
+        if not self._is_known:
+            self._is_known = True
+            self.is_position_major = min(self.channels, self.area) > 1 and activation.stride(1) == 1
+        ordered = activation.transpose(1, 2) if self.is_position_major else activation
+        return ordered.reshape(len(activation), -1)
+
+    def place(self, units: np.ndarray) -> np.ndarray:
+        """Where units, by their index in C order of (channel, position), lie in a row."""
+        channel, position = np.divmod(units, self.area)
+        return position * self.channels + channel if self.is_position_major else units
+
+    def at(self, first: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """Channel and position, (unit,) int32, of ``width`` units that lie side by side."""
+        unit = np.arange(first, first + width, dtype=np.int32)
+        if self.is_position_major:
+            position, channel = np.divmod(unit, np.int32(self.channels))
+        else:
+            channel, position = np.divmod(unit, np.int32(self.area))
+        return channel, position
+
+
+class Block:
+    """Activations of one layer, (stimulus, unit) float32, in the order in which its output lies in memory."""
+
+    def __init__(self, values: torch.Tensor, shape: tuple[int, int, int]) -> None:
+        self.values = values
+        self.order = UnitOrder(shape)
+
+    def put(self, start: int, activation: torch.Tensor) -> None:
+        """Copy a batch, (stimulus, channel, position), into the rows from ``start`` on."""
+        self.values[start : start + len(activation)].copy_(self.order.rows(activation))
+
+    def maps(self, channels: slice) -> torch.Tensor:
+        """Activations of whole feature maps, (stimulus, unit) in C order of (channel, position)."""
+        area = self.order.area
+        if self.order.is_position_major:
+            by_position = self.values.view(-1, area, self.order.channels)[:, :, channels]
+            return by_position.transpose(1, 2).reshape(len(self.values), -1)
+        return self.values[:, channels.start * area : channels.stop * area]
+
+    def of_units(self, units: np.ndarray) -> np.ndarray:
+        """Activations of chosen units, by their index in C order of (channel, position): (unit, stimulus) float32."""
+        index = torch.from_numpy(self.order.place(units)).to(self.values.device)
+        return self.values[:, index].T.contiguous().cpu().numpy()
+
+
+class Arena:
+    """Memory for the blocks of one pass after another, taken once: pages are faulted in only the first time.
+
+    Parameters
+    ----------
+    n_bytes
+        As many as the largest pass needs, see ``bytes_for``.
+    device
+        Where the blocks lie.
+    """
+
+    def __init__(self, n_bytes: int, device: torch.device) -> None:
+        n = n_bytes // 4
+        is_cpu = device.type == "cpu"
+        self._memory = torch.from_numpy(zeros(n, np.float32)) if is_cpu else torch.empty(n, device=device)
+
+    @staticmethod
+    def bytes_for(n_stimuli: int, n_units: int) -> int:
+        """Bytes of a layer's block."""
+        return -(-4 * n_stimuli * n_units // _ALIGNMENT) * _ALIGNMENT
+
+    def fill(self) -> None:
+        """Write all of it once."""
+        self._memory.zero_()
+
+    def blocks(self, n_stimuli: int, shapes: dict[str, tuple[int, int, int]]) -> dict[str, Block]:
+        """Lay out empty blocks for layers of the given (channels, height, width); earlier ones are overwritten."""
+        blocks, start = {}, 0
+        for name, shape in shapes.items():
+            n_units = prod(shape)
+            values = self._memory[start // 4 : start // 4 + n_stimuli * n_units].view(n_stimuli, n_units)
+            blocks[name] = Block(values, shape)
+            start += self.bytes_for(n_stimuli, n_units)
+        return blocks
+
+
+def zeros(n: int, dtype: type[np.floating]) -> np.ndarray:
+    """Zeros in pages of 2 MiB where the system has them: a fault for each of 4 KiB costs more than what is written."""
+    n_bytes = n * np.dtype(dtype).itemsize
+    if n_bytes < _WORTH_LARGE_PAGES:
+        return np.zeros(n, dtype)
+    memory = mmap.mmap(-1, n_bytes)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, dtype)

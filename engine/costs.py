@@ -1,0 +1,100 @@
+"""How long will a match take here? Its steps, each tried on a little of the real thing, before the plan is made."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from engine.activations import recorded
+from engine.blocks import Arena
+from engine.matching import fixed_batch
+from engine.networks import Network
+from engine.planning import Seconds, Way
+from engine.stimuli import Stimuli
+from engine.targets import Targets
+
+HELD_TOUCHES = 5
+"""Times that a held activation is read or written, counted: into the block, out for the mean, out and into a tile."""
+
+SUMMED_TOUCHES = 6
+"""The same where products are summed: out for the shift, out and into a tile, squared."""
+
+RANKED_TOUCHES = 4
+"""Times that an r costs as much as reading or writing a number: computed, counted, compared."""
+
+_FRESH = 2**24
+"""Numbers of fresh memory that are written as a trial."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds on this machine."""
+
+    decode_s: float
+    """Decode one stimulus."""
+    reach_s: dict[str, float]
+    """Forward pass of one stimulus until a layer is there."""
+    multiply_s: float
+    """Multiply and add one activation and one column."""
+    touch_s: float
+    """Read or write one float32 in memory."""
+    fresh_s: float
+    """Write one float32 in memory that the process did not have before."""
+
+    def seconds(self, targets: Targets, memory: int) -> Seconds:
+        """What a match with ``targets`` takes in ``memory`` bytes."""
+        n_stimuli, columns = len(targets.stimuli), targets.n_columns
+
+        def summarise(way: Way, n_units: int) -> float:
+            touches = HELD_TOUCHES if way.is_held else SUMMED_TOUCHES + 2 * columns / way.batch
+            of_values = n_units * n_stimuli * (columns * self.multiply_s + touches * self.touch_s)
+            fresh = min(n_units * way.bytes_per_unit, memory) / 4 * self.fresh_s
+            return of_values + fresh + n_units * RANKED_TOUCHES * columns * (targets.n_folds + 1) * self.touch_s
+
+        reach_s = {name: n_stimuli * seconds for name, seconds in self.reach_s.items()}
+        return Seconds(n_stimuli * self.decode_s, reach_s, summarise)
+
+
+def measure_costs(network: Network, stimuli: Stimuli, targets: Targets, device: torch.device) -> Costs:
+    """Try every step of a match; takes the time of some dozen stimuli. The network is on ``device`` already."""
+    few = targets.stimuli[:2].tolist()
+    decode_s = _seconds(lambda: network.inputs(stimuli, few), device) / len(few)
+    inputs = network.inputs(stimuli, few[:1]).expand(fixed_batch(device), -1, -1, -1).to(device)
+    columns, values = torch.rand(targets.n_columns, 256, device=device), torch.rand(256, 2**14, device=device)
+    multiply_s = _seconds(lambda: columns @ values, device) / (len(columns) * values.numel())
+    touch_s = _seconds(lambda: torch.rand(1, device=device) + values, device) / (2 * values.numel())
+    fresh_s = _seconds(lambda: Arena(4 * _FRESH, device).fill(), device) / _FRESH
+    return Costs(decode_s, _reach_s(network, inputs), multiply_s, touch_s, fresh_s)
+
+
+def _reach_s(network: Network, inputs: torch.Tensor) -> dict[str, float]:
+    """Seconds for one stimulus until each layer has answered; the better of two passes."""
+    names = network.layers["name"].tolist()
+    passes: list[dict[str, float]] = [{}, {}]
+    for reached in passes:
+        started = time.perf_counter()
+
+        def note(name: str, _: torch.Tensor, reached: dict[str, float] = reached, started: float = started) -> None:
+            _wait(inputs.device)
+            reached[name] = (time.perf_counter() - started) / len(inputs)
+
+        with recorded(network, names, note, channelwise=True) as run_forward:
+            run_forward(inputs)
+    return {name: min(reached[name] for reached in passes) for name in names}
+
+
+def _seconds(step: Callable[[], object], device: torch.device) -> float:
+    """The better of two tries."""
+    tries = []
+    for _ in range(2):
+        started = time.perf_counter()
+        step()
+        _wait(device)
+        tries.append(time.perf_counter() - started)
+    return min(tries)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
