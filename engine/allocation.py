@@ -1,35 +1,81 @@
-"""How a pass keeps the memory that it frees for its next batch.
+"""How a pass keeps the memory that it frees for its next batch, and a match for the next match.
 
 Large tensors that are freed go back to the system and are faulted in again page by page, which alone can double the
 time of a forward pass. On glibc the allocator can be told to keep them.
 """
 
 import ctypes
+import mmap
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import numpy as np
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _KEEP = 2**30
 _USUAL = 32 * 2**20
 """glibc's own upper limit of the threshold that it adapts by itself."""
 
+_WORTH_LARGE_PAGES = 2**22
+
+
+class _Kept:
+    """What lives until the outermost ``freed_memory_kept`` ends."""
+
+    depth = 0
+    pages: mmap.mmap | None = None
+
 
 @contextmanager
 def freed_memory_kept() -> Iterator[None]:
     """Keep freed memory in the process inside the ``with``, and give it back to the system afterwards.
 
-    Has no effect where the C library is not glibc.
+    Around several matches it also keeps the pages that held activations, so that only the first match faults them in.
+    malloc is left alone where the C library is not glibc.
     """
-    libc = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
-    if libc is None:
-        yield
-        return
-    libc.mallopt(_MMAP_THRESHOLD, _KEEP)
-    libc.mallopt(_TRIM_THRESHOLD, _KEEP)
+    _Kept.depth += 1
+    _tune_malloc(_KEEP, _KEEP)
     try:
         yield
     finally:
-        libc.mallopt(_MMAP_THRESHOLD, _USUAL)
-        libc.mallopt(_TRIM_THRESHOLD, 2 * _USUAL)
+        _Kept.depth -= 1
+        if _Kept.depth == 0:
+            _Kept.pages = None
+            _tune_malloc(_USUAL, 2 * _USUAL)
+
+
+def pages(n_bytes: int) -> mmap.mmap:
+    """Anonymous memory of at least ``n_bytes``; it may hold what an earlier match wrote."""
+    kept, _Kept.pages = _Kept.pages, None
+    return kept if kept is not None and len(kept) >= n_bytes else fresh_pages(n_bytes)
+
+
+def zeros(n: int, dtype: type[np.floating]) -> np.ndarray:
+    """(n,) zeros."""
+    memory = fresh_pages(n * np.dtype(dtype).itemsize)
+    return np.frombuffer(memory, dtype, n)
+
+
+def fresh_pages(n_bytes: int) -> mmap.mmap:
+    """Anonymous memory, in pages of 2 MiB where there are such: faults for each of 4 KiB cost more than writing."""
+    memory = mmap.mmap(-1, max(n_bytes, mmap.PAGESIZE))
+    if n_bytes >= _WORTH_LARGE_PAGES and hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory
+
+
+def give_back(memory: mmap.mmap) -> None:
+    """Keep pages for the next match, if there is one inside the same ``freed_memory_kept``."""
+    if _Kept.depth > 1:
+        _Kept.pages = memory
+
+
+def _tune_malloc(mmap_threshold: int, trim_threshold: int) -> None:
+    libc = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
+    if libc is None:
+        return
+    libc.mallopt(_MMAP_THRESHOLD, mmap_threshold)
+    libc.mallopt(_TRIM_THRESHOLD, trim_threshold)
+    if trim_threshold != _KEEP:
         libc.malloc_trim(0)

@@ -1,14 +1,14 @@
 """Where the activations of whole layers are held, all stimuli of them, while their pass runs."""
 
-import mmap
+import weakref
 from math import prod
 
 import numpy as np
 import torch
 
-_ALIGNMENT = 4096
+from engine.allocation import give_back, pages
 
-_WORTH_LARGE_PAGES = 2**22
+_ALIGNMENT = 4096
 
 
 class UnitOrder:
@@ -74,6 +74,8 @@ class Block:
 class Arena:
     """Memory for the blocks of one pass after another, taken once: pages are faulted in only the first time.
 
+    No block may be used once its arena is gone: the next match may get the same pages.
+
     Parameters
     ----------
     n_bytes
@@ -83,18 +85,17 @@ class Arena:
     """
 
     def __init__(self, n_bytes: int, device: torch.device) -> None:
-        n = n_bytes // 4
-        is_cpu = device.type == "cpu"
-        self._memory = torch.from_numpy(zeros(n, np.float32)) if is_cpu else torch.empty(n, device=device)
+        if device.type == "cpu":
+            memory = pages(n_bytes)
+            self._memory = torch.frombuffer(memory, dtype=torch.float32)
+            weakref.finalize(self, give_back, memory)
+        else:
+            self._memory = torch.empty(n_bytes // 4, dtype=torch.float32, device=device)
 
     @staticmethod
     def bytes_for(n_stimuli: int, n_units: int) -> int:
         """Bytes of a layer's block."""
         return -(-4 * n_stimuli * n_units // _ALIGNMENT) * _ALIGNMENT
-
-    def fill(self) -> None:
-        """Write all of it once."""
-        self._memory.zero_()
 
     def blocks(self, n_stimuli: int, shapes: dict[str, tuple[int, int, int]]) -> dict[str, Block]:
         """Lay out empty blocks for layers of the given (channels, height, width); earlier ones are overwritten."""
@@ -105,14 +106,3 @@ class Arena:
             blocks[name] = Block(values, shape)
             start += self.bytes_for(n_stimuli, n_units)
         return blocks
-
-
-def zeros(n: int, dtype: type[np.floating]) -> np.ndarray:
-    """Zeros in pages of 2 MiB where the system has them: a fault for each of 4 KiB costs more than what is written."""
-    n_bytes = n * np.dtype(dtype).itemsize
-    if n_bytes < _WORTH_LARGE_PAGES:
-        return np.zeros(n, dtype)
-    memory = mmap.mmap(-1, n_bytes)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(memory, dtype)

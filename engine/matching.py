@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from math import prod
 from numbers import Integral
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ import xarray as xr
 
 from engine.activations import input_batches, recorded
 from engine.blocks import Arena, Block
-from engine.errors import SettingsError
+from engine.errors import MemoryBudgetError, SettingsError
 from engine.exact import correlate_pairs
 from engine.moments import PairMoments, TargetSums, product_dtype
 from engine.networks import Network
@@ -35,6 +36,8 @@ ALGORITHM = 2
 
 PAIRS = 2**18
 """Pairs of a unit and a column that are scored at a time from sums."""
+
+Passed = TypeVar("Passed")
 
 Progress = Callable[[str, int, int], None]
 """Told the step, and how many of how many stimuli are done."""
@@ -105,6 +108,27 @@ def fixed_batch(device: torch.device) -> int:
     return 16 if device.type == "cpu" else 64
 
 
+def halving(run: Callable[[int], Passed], batch: int) -> Passed:
+    """Return what ``run`` gives for a batch size, halved and begun again whenever a GPU's memory is not enough.
+
+    Raises
+    ------
+    MemoryBudgetError
+        If not even one stimulus at a time fits.
+    """
+    while True:
+        try:
+            return run(batch)
+        except torch.OutOfMemoryError as error:
+            if batch == 1:
+                raise MemoryBudgetError(
+                    "the GPU's memory is full with one stimulus at a time; another program may be using it. Give a "
+                    "smaller memory=, so that fewer layers share a pass, or free the GPU."
+                ) from error
+        batch //= 2
+        torch.cuda.empty_cache()
+
+
 class Matching:
     """A network, stimuli and columns, and the best r of each site so far, which only rises from layer to layer."""
 
@@ -139,6 +163,8 @@ class Matching:
         edges = [0, *edges, n]
         spans = [slice(s, min(s + batch, b)) for a, b in pairwise(edges) for s in range(a, b, batch)]
         for span, inputs in self._decoded(spans):
+            if self.device.type == "cuda":
+                inputs = inputs.pin_memory()
             yield span.start, inputs.to(self.device, non_blocking=True)
             self.progress(step, span.stop, n)
 
@@ -166,12 +192,20 @@ class Matching:
         tuple of str and xr.Dataset
             Layer name, and the dataset that ``summaries.layer_dataset`` gives.
         """
-        stream = self._tile_sums if self.in_tiles else self._pair_moments
         ordered = sorted(layers, key=self.index.__getitem__)
-        return stream(ordered, batch, product_dtype(self.targets, batch))
+        if self.in_tiles:
+            sums = halving(lambda size: self._tile_sums(ordered, size), batch)
+            for name in ordered:
+                own = sums.pop(name)
+                summary = own.summarise(self.index[name], self.top, torch.get_num_threads())
+                yield name, self._result(name, summary, own.left_out_r)
+        else:
+            moments = halving(lambda size: self._pair_moments(ordered, size), batch)
+            for name in ordered:
+                yield name, self._summed_result(name, moments.pop(name))
 
-    def _tile_sums(self, layers: list[str], batch: int, products: torch.dtype) -> Iterator[tuple[str, xr.Dataset]]:
-        dtype = np.float32 if products == torch.float32 else np.float64
+    def _tile_sums(self, layers: list[str], batch: int) -> dict[str, TileSums]:
+        dtype = np.float32 if product_dtype(self.targets, batch) == torch.float32 else np.float64
         sums = {name: TileSums(self.shapes[name], self.columns, dtype) for name in layers}
         with tile_threads(torch.get_num_threads()) as in_threads:
             start = 0
@@ -182,13 +216,10 @@ class Matching:
             with recorded(self.network, layers, add, channelwise=True) as run_forward:
                 for start, inputs in self.inputs(batch, "matching", self.edges[1:-1]):  # noqa: B007 (read in the hook)
                     run_forward(inputs)
-        for name in layers:
-            own = sums.pop(name)
-            summary = own.summarise(self.index[name], self.top, torch.get_num_threads())
-            yield name, self._result(name, summary, own.left_out_r)
+        return sums
 
-    def _pair_moments(self, layers: list[str], batch: int, products: torch.dtype) -> Iterator[tuple[str, xr.Dataset]]:
-        sums = TargetSums(self.targets, self.device)
+    def _pair_moments(self, layers: list[str], batch: int) -> dict[str, PairMoments]:
+        sums, products = TargetSums(self.targets, self.device), product_dtype(self.targets, batch)
         moments = {name: PairMoments(prod(self.shapes[name]), sums, products) for name in layers}
         start = 0
 
@@ -198,8 +229,7 @@ class Matching:
         with recorded(self.network, layers, add) as run_forward:
             for start, inputs in self.inputs(batch, "matching", self.edges[1:-1]):  # noqa: B007 (read in the hook)
                 run_forward(inputs)
-        for name in layers:
-            yield name, self._summed_result(name, moments.pop(name))
+        return moments
 
     def hold(self, layers: Sequence[str], arena: Arena) -> Iterator[tuple[str, xr.Dataset]]:
         """Pass once over the stimuli, holding every activation, and yield the result of each layer, in order.
@@ -217,14 +247,18 @@ class Matching:
             As ``stream``, and ``kept`` (kept,) units with their ``activation`` (kept, stimulus) float32.
         """
         blocks = arena.blocks(len(self.targets.stimuli), {name: self.shapes[name] for name in layers})
-        start = 0
 
-        def put(name: str, activation: torch.Tensor) -> None:
-            blocks[name].put(start, activation)
+        def fill(batch: int) -> None:
+            start = 0
 
-        with recorded(self.network, layers, put, channelwise=True) as run_forward:
-            for start, inputs in self.inputs(fixed_batch(self.device), "matching"):  # noqa: B007 (read in the hook)
-                run_forward(inputs)
+            def put(name: str, activation: torch.Tensor) -> None:
+                blocks[name].put(start, activation)
+
+            with recorded(self.network, layers, put, channelwise=True) as run_forward:
+                for start, inputs in self.inputs(batch, "matching"):  # noqa: B007 (read in the hook)
+                    run_forward(inputs)
+
+        halving(fill, fixed_batch(self.device))
         for name in sorted(blocks, key=self.index.__getitem__):
             yield name, self._held_result(name, blocks[name])
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from engine.activations import recorded
-from engine.matching import Matching, fixed_batch
+from engine.matching import Matching, fixed_batch, halving
 
 
 def collect_responses(matching: Matching, units: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -32,14 +32,18 @@ def collect_responses(matching: Matching, units: Mapping[str, np.ndarray]) -> di
     responses = {layer: np.empty((len(index), n), np.float32) for layer, index in units.items()}
     wanted = {layer: torch.from_numpy(np.asarray(index, np.int64)).to(device) for layer, index in units.items()}
     area = {layer: matching.shapes[layer][1] * matching.shapes[layer][2] for layer in units}
-    start = 0
 
-    def keep(layer: str, activation: torch.Tensor) -> None:
-        index = wanted[layer]
-        chosen = activation[:, index // area[layer], index % area[layer]].T.cpu().numpy()
-        responses[layer][:, start : start + chosen.shape[1]] = chosen
+    def run(batch: int) -> None:
+        start = 0
 
-    with recorded(matching.network, list(units), keep, channelwise=True) as run_forward:
-        for start, inputs in matching.inputs(fixed_batch(device), "scoring"):  # noqa: B007 (read in the hook)
-            run_forward(inputs)
+        def keep(layer: str, activation: torch.Tensor) -> None:
+            index = wanted[layer]
+            chosen = activation[:, index // area[layer], index % area[layer]].T.cpu().numpy()
+            responses[layer][:, start : start + chosen.shape[1]] = chosen
+
+        with recorded(matching.network, list(units), keep, channelwise=True) as run_forward:
+            for start, inputs in matching.inputs(batch, "scoring"):  # noqa: B007 (read in the hook)
+                run_forward(inputs)
+
+    halving(run, fixed_batch(device))
     return responses

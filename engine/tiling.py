@@ -19,7 +19,8 @@ import torch
 from threadpoolctl import ThreadpoolController
 
 from engine import kernel
-from engine.blocks import Block, UnitOrder, zeros
+from engine.allocation import zeros
+from engine.blocks import Block, UnitOrder
 from engine.moments import require_in_range
 from engine.ranking import SPARE, Candidates, best
 from engine.schema import MIN_STIMULI, N_R_BINS, ROUNDING
