@@ -13,8 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 KERNEL_READS = 1
-"""Times that compiled kernels read every activation; a tile then stays in a core's cache. Where products are summed, each
-batch also reads and writes the sums of every column once."""
+"""Times that compiled kernels read every activation; a tile then stays in a core's cache. Where products are summed,
+each batch also reads and writes the sums of every column once."""
 
 _ALLOCATIONS = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided")
 _LOOKUPS = ("index", "index_select", "gather", "take", "embedding")

@@ -89,7 +89,7 @@ def test_kept_inputs_give_the_same_pass_again(network):
 
 
 def test_one_image_is_refused_by_name():
-    with pytest.raises(RecordingError, match="2 of 2 sites have fewer than 3 responses, first .* with 1 of 1 stimuli"):
+    with pytest.raises(RecordingError, match=r"2 of 2 sites have fewer than 3 responses, .* with 1 of 1 stimuli"):
         engine.Recording.from_arrays(np.ones((1, 2)), images(1), stimulus_ids=["only"])
 
 
