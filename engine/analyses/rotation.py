@@ -1,11 +1,103 @@
 """Is there anything special about the basis of units that a network learned? Random rotations of it.
 
 Arend et al. (2018), figure 9: the channels of a layer are rotated by Q drawn from the Haar measure on SO(N), the same Q
-at every position and for every stimulus. Everything that does not depend on the basis stays as it was.
+at every position and for every stimulus. Everything that does not depend on the basis stays as it was. What needs the
+network, the layer's activations once more, is in ``engine.rotations``.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+import xarray as xr
 from scipy.stats import special_ortho_group
+
+from engine.digests import network_digest, responses_digest, stimuli_digest
+from engine.encoding import canonical_json
+from engine.errors import SettingsError
+from engine.manifests import sha256
+from engine.schema import LAYER, MIN_STIMULI, REGION, SITE, STIMULUS
+from engine.store import Run, add_group, open_run
+
+if TYPE_CHECKING:
+    from engine.matching import Progress
+    from engine.networks import Network
+    from engine.recordings import Recording
+
+VERSION = 1
+"""Raised whenever a number that is stored can change."""
+
+SCALINGS = ("raw", "standardised")
+"""What is rotated: activations as they are, or after each channel was divided by its SD over stimuli and positions."""
+
+
+def rotate_run(
+    run: Run | str,
+    network: "Network",
+    recording: "Recording",
+    *,
+    rotations: int = 10,
+    seed: int = 0,
+    device: str = "auto",
+    memory: str | int = "4GiB",
+    progress: "Progress | None" = None,
+) -> xr.Dataset:
+    """Rotate the best layer of each region of a run and store the result with it, as group ``rotation``.
+
+    A result that the run holds already is returned at once.
+
+    Parameters
+    ----------
+    run
+        A run, its path, ``network@recording``, or a unique prefix of its digest.
+    network, recording
+        Those of the run.
+    rotations, seed, device, memory, progress
+        As for ``compute_rotations``; the folds are the run's.
+
+    Returns
+    -------
+    xr.Dataset
+        As from ``compute_rotations``, each site in its region's best layer. In addition ``population`` (scaling,
+        rotation, site), the region's own sites against rotations of their population; ``layer`` (region); and the
+        medians over the sites of each region that ``region_medians`` gives.
+
+    Raises
+    ------
+    SettingsError
+        If network or recording are not those of the run.
+    """
+    from engine.rotations import compute_rotations  # loads torch, which reading a result must not
+
+    run = open_run(run)
+    _require_own(run, network, recording)
+    settings = {"rotations": int(rotations)}
+    key = sha256(canonical_json({"analysis": "rotation", "version": VERSION, "seed": seed, **settings}))
+    if "rotation" in run.names and not run.verify("rotation") and run.attributes("rotation").get("key") == key:
+        return run.dataset("rotation")
+    layers = best_layers(run)
+    by_layer = {
+        layer: compute_rotations(
+            network,
+            recording,
+            layer,
+            rotations=rotations,
+            folds=run.dataset("folds")["fold"],
+            seed=seed,
+            device=device,
+            memory=memory,
+            progress=progress,
+        )
+        for layer in dict.fromkeys(layers.values())
+    }
+    responses = run.dataset("recording")
+    region = responses[REGION].values
+    own = {name: responses[SITE].values[region == name] for name in layers}
+    parts = [by_layer[layer].sel({SITE: own[name]}) for name, layer in layers.items()]
+    sites = xr.concat(parts, SITE, combine_attrs="drop").sel({SITE: responses[SITE].values})
+    sites["population"] = population_rotations(responses, rotations=rotations, seed=seed)
+    sites = sites.merge(region_medians(sites, region))
+    sites["layer"] = (REGION, [layers[name] for name in sites[REGION].values])
+    return add_group(run, "rotation", sites, {"key": key, "seed": seed, "analysis_settings": settings})
 
 
 def random_rotation(n_channels: int, rng: np.random.Generator) -> np.ndarray:
@@ -31,3 +123,120 @@ def rotate(activation: np.ndarray, rotation: np.ndarray) -> np.ndarray:
         Same shape, float64: Q times the channel vector at every position and for every stimulus.
     """
     return np.moveaxis(np.tensordot(rotation, activation.astype(np.float64), axes=([1], [1])), 0, 1)
+
+
+def best_layers(run: Run) -> dict[str, str]:
+    """Name the layer of highest neural correlation for each region of a run; the earlier of equal ones.
+
+    Raises
+    ------
+    SettingsError
+        If no layer has a neural correlation with some region.
+    """
+    nc = run.dataset("neural_correlation")["correlation"].isel({LAYER: slice(1, None)})
+    nothing = nc[REGION].values[nc.isnull().all(LAYER).values].tolist()
+    if nothing:
+        raise SettingsError(
+            f"run {run.digest[:12]}: no layer has a neural correlation with region {nothing[0]!r}, since no site or no "
+            "unit varies; there is no best layer to rotate. Match a recording without that region's sites."
+        )
+    best = nc[LAYER].values[np.nanargmax(nc.transpose(REGION, LAYER).values, axis=1)]
+    return dict(zip(nc[REGION].values.tolist(), best.tolist(), strict=True))
+
+
+def population_rotations(recording: xr.Dataset, *, rotations: int, seed: int) -> xr.DataArray:
+    """Match each region's sites with rotations of their own population: the reference for rotated layers.
+
+    Parameters
+    ----------
+    recording
+        ``response`` (stimulus, site), ``region`` on site; only stimuli that all sites of a region saw are taken.
+    rotations
+        Random bases.
+    seed
+        Of the rotations.
+
+    Returns
+    -------
+    xr.DataArray
+        (scaling, rotation, site), r of the best rotated response with each site; 1 in a region of one site; NaN where
+        a site is constant or the region's sites share fewer than three stimuli.
+    """
+    response = recording["response"].transpose(STIMULUS, SITE).values.astype(np.float64)
+    region = recording[REGION].values
+    best = np.full((len(SCALINGS), rotations, response.shape[1]), np.nan)
+    rng = np.random.default_rng(seed)
+    for name in dict.fromkeys(region.tolist()):
+        sites = np.flatnonzero(region == name)
+        own = response[:, sites][np.isfinite(response[:, sites]).all(axis=1)]
+        for index in range(rotations):
+            q = random_rotation(len(sites), rng)
+            if len(own) >= MIN_STIMULI:
+                best[0, index, sites] = _best_r(own, (own - own.mean(axis=0)) @ q.T)
+                best[1, index, sites] = _best_r(own, _normed(own, of_constant=0.0) @ q.T)
+    coords = {"scaling": list(SCALINGS), SITE: recording[SITE].values}
+    return xr.DataArray(best, coords, ("scaling", "rotation", SITE))
+
+
+def region_medians(sites: xr.Dataset, region: np.ndarray) -> xr.Dataset:
+    """Take the neural correlation of each region, the median over its sites, in every basis.
+
+    Parameters
+    ----------
+    sites
+        ``correlation``, ``held_out``, ``population`` (scaling, rotation, site); ``natural``, ``natural_held_out``
+        (site).
+    region
+        (site,) of each site.
+
+    Returns
+    -------
+    xr.Dataset
+        ``median_NAME`` of each, (scaling, rotation, region) or (region); for the first three also ``mean_NAME`` and
+        ``sd_NAME`` (scaling, region) over the rotations, ddof = 1. A site without a value does not count; NaN where
+        none is left, and for the SD of one rotation.
+    """
+    regions = sorted(set(region.tolist()))
+    found = xr.Dataset(coords={REGION: regions})
+    for name in ("natural", "natural_held_out"):
+        found[f"median_{name}"] = (REGION, _medians(sites[name].values, region, regions))
+    for name in ("correlation", "held_out", "population"):
+        medians = _medians(sites[name].transpose("scaling", "rotation", SITE).values, region, regions)
+        found[f"median_{name}"] = (("scaling", "rotation", REGION), medians)
+        found[f"mean_{name}"] = (("scaling", REGION), medians.mean(axis=1))
+        sd = medians.std(axis=1, ddof=1) if medians.shape[1] > 1 else np.full_like(medians[:, 0], np.nan)
+        found[f"sd_{name}"] = (("scaling", REGION), sd)
+    return found
+
+
+def _require_own(run: Run, network: "Network", recording: "Recording") -> None:
+    found = {
+        "network": (network_digest(network), network.name),
+        "stimuli": (stimuli_digest(recording.stimuli), f"those of {recording.name}"),
+        "responses": (responses_digest(recording), f"those of {recording.name}"),
+    }
+    for what, (digest, name) in found.items():
+        if digest != run.manifest["digests"][what]:
+            raise SettingsError(
+                f"run {run.digest[:12]} is {run.network} against {run.recording}; the {what} given here ({name}) are "
+                "others. Give the network and the recording that were matched, or match these first."
+            )
+
+
+def _medians(values: np.ndarray, region: np.ndarray, regions: list[str]) -> np.ndarray:
+    of_region = (np.ma.masked_invalid(values[..., region == name]) for name in regions)
+    return np.stack([np.ma.filled(np.ma.median(v, axis=-1), np.nan) for v in of_region], axis=-1)
+
+
+def _best_r(own: np.ndarray, rotated: np.ndarray) -> np.ndarray:
+    """Largest r of each column of ``own`` with the columns of ``rotated``, which are centred: NaN if it is constant."""
+    r = _normed(own, of_constant=np.nan).T @ _normed(rotated, of_constant=0.0)
+    return np.minimum(r.max(axis=1), 1.0)
+
+
+def _normed(values: np.ndarray, *, of_constant: float) -> np.ndarray:
+    """Centre columns and divide them by their norm; constant ones become ``of_constant``."""
+    centred = values - values.mean(axis=0)
+    norm = np.sqrt((centred**2).sum(axis=0))
+    varies = (np.ptp(values, axis=0) > 0) & (norm > 0)
+    return np.where(varies, centred / np.where(varies, norm, 1.0), of_constant)
