@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.benchmark, pytest.mark.real_data, pytest.mark.timeout(
 
 NETWORKS = [(name, weights) for name in ("squeezenet1_1", "efficientnet_lite0") for weights in ("pretrained", "random")]
 SESSIONS = ("190923", "210225", "210325")
-BATCH = 32
+BATCH = 64
 UNITS_AT_ONCE = 50_000
 TOP = 1000
 HELD_BYTES = 5 * 2**30
