@@ -34,6 +34,9 @@ from engine.tiling import Columns, TileSums, summarise_block, tile_threads
 ALGORITHM = 2
 """Raised whenever a number that a run stores can change."""
 
+AT_ONCE = 64
+"""Held stimuli that one float32 product sums over in the general path."""
+
 PAIRS = 2**18
 """Pairs of a unit and a column that are scored at a time from sums."""
 
@@ -310,9 +313,10 @@ class Matching:
         step = maps_at_once(self.targets, area)
         for first in range(0, channels, step):
             activation = block.maps(slice(first, min(first + step, channels)))
-            moments = PairMoments(activation.shape[1], sums, product_dtype(self.targets, len(activation)))
-            for fold, (start, stop) in enumerate(pairwise(self.edges)):
-                moments.add(activation[start:stop], start, fold)
+            moments = PairMoments(activation.shape[1], sums, product_dtype(self.targets, AT_ONCE))
+            for fold, (begin, end) in enumerate(pairwise(self.edges)):
+                for start in range(begin, end, AT_ONCE):
+                    moments.add(activation[start : min(start + AT_ONCE, end)], start, fold)
             yield Piece(moments, slice(0, moments.n_units), first * area)
 
     def _result(

@@ -31,7 +31,7 @@ TILE = 256
 """Units at a time of a held layer: with 640 stimuli, what a core's second-level cache holds."""
 
 CHUNK = 32
-"""Stimuli in one float32 product: a BLAS adds them one after the other; r was off by 3.4e-6 with 320, 6.5e-7 with 64."""
+"""Stimuli in one float32 product: a BLAS adds one after the other; r was off by 3.4e-6 with 320, by 6.5e-7 with 64."""
 
 CACHE = 2**18
 """Bytes of the products of a batch that a core's second-level cache holds beside the batch."""
