@@ -25,8 +25,9 @@ BATCHES = (64, 32, 16, 8, 4, 2, 1)
 EFFICIENT_BATCH = 8
 """With fewer stimuli at a time a forward pass takes up to twice as long."""
 
-LIVE_LAYERS = 4
-"""Outputs of the size of the largest layer that a forward pass and the products hold at once."""
+LIVE_LAYERS = 6
+"""Outputs of the size of the largest layer that a forward pass holds at once: convolved, rectified, rearranged for
+pooling, pooled; and what malloc keeps between them."""
 
 
 @dataclass(frozen=True)
