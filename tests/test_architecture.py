@@ -20,7 +20,7 @@ DIRECTION = [
     ["scenes", "networks", "folds"],
     ["activations", "targets", "digests", "exact", "blocks", "pooling"],
     ["moments", "ranking", "planning"],
-    ["kernel", "summaries"],
+    ["kernels", "summaries"],
     ["tiling"],
     ["matching", "footprints"],
     ["rescoring", "costs"],

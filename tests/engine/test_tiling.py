@@ -13,7 +13,8 @@ from engine.moments import PairMoments, TargetSums, require_in_range
 from engine.ranking import MARGIN
 from engine.summaries import LayerSummary, Piece, summarise
 from engine.targets import Targets, make_targets
-from engine.tiling import TILE, Columns, TileSums, summarise_block, tile_threads
+from engine.kernels.tiles import TILE
+from engine.tiling import Columns, TileSums, summarise_block, tile_threads
 from tests.engine.test_moments import N, by_scipy, families, recording
 
 CPU = torch.device("cpu")

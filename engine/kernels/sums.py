@@ -1,0 +1,195 @@
+"""Sums of a tile of units, and its product with the columns.
+
+The product is float32, so nothing in it may cancel or drown: a unit's mean in each fold is subtracted first; but a unit
+that is zero for half of the stimuli or more keeps its zeros, since each would become a small number whose rounding,
+beside a few large ones, is always the same.
+"""
+
+import numpy as np
+import scipy.linalg  # noqa: F401 (its BLAS is what np.dot calls in compiled code)
+
+from engine.kernels.arrays import compiled
+from engine.moments import LARGE, SMALL
+
+CHUNK = 32
+"""Stimuli in one float32 product; a BLAS adds them one after the other, the products of chunks are added apart."""
+
+_ROWS = 16
+"""Rows summed in float32 before they enter a float64 sum; this only finds the shift."""
+
+
+@compiled
+def centre(block, first, edges, x, tile):
+    """Subtract its shift from a tile of units in each fold, and sum what remains.
+
+    Parameters
+    ----------
+    block
+        (stimulus, unit) float32, folds one after the other.
+    first
+        The tile's first unit.
+    edges
+        (fold + 1,) first stimulus of each fold.
+    x
+        (stimulus, tile unit) float32, filled with scaled activations less the shift.
+    tile
+        ``Sums``, filled.
+    """
+    n_folds, width = tile.shift.shape
+    part, zeros = np.empty(width, np.float32), np.empty((n_folds, width), np.float32)
+    low, high = tile.low, tile.high
+    low[:] = np.inf
+    high[:] = -np.inf
+    for fold in range(n_folds):
+        total, own_zeros = tile.sum_x[fold], zeros[fold]
+        total[:] = 0.0
+        own_zeros[:] = 0.0
+        for begin in range(edges[fold], edges[fold + 1], _ROWS):
+            part[:] = 0.0
+            for n in range(begin, min(begin + _ROWS, edges[fold + 1])):
+                row, out = block[n, first : first + width], x[n]
+                for t in range(width):
+                    a = row[t]
+                    out[t] = a
+                    part[t] += a
+                    own_zeros[t] += np.float32(1.0) if a == 0.0 else np.float32(0.0)
+                    low[t] = a if a < low[t] else low[t]
+                    high[t] = a if a > high[t] else high[t]
+            for t in range(width):
+                total[t] += part[t]
+    is_scaled = _choose_scale(x, edges, tile)
+    for fold in range(n_folds):
+        n_stimuli = edges[fold + 1] - edges[fold]
+        shift, total, squares = tile.shift[fold], tile.sum_x[fold], tile.sum_xx[fold]
+        for t in range(width):
+            is_sparse = 2 * zeros[fold, t] >= n_stimuli
+            shift[t] = 0.0 if is_sparse else np.float32(total[t] / n_stimuli * tile.scale[t])
+        total[:] = 0.0
+        squares[:] = 0.0
+        for n in range(edges[fold], edges[fold + 1]):
+            own = x[n]
+            if is_scaled:
+                for t in range(width):
+                    own[t] *= tile.scale[t]
+            for t in range(width):
+                d = own[t] - shift[t]
+                own[t] = d
+                e = np.float64(d)
+                total[t] += e
+                squares[t] += e * e
+
+
+@compiled
+def _choose_scale(x, edges, tile):
+    is_scaled = False
+    for t in range(len(tile.scale)):
+        low, high = np.float64(tile.low[t]), np.float64(tile.high[t])
+        tile.scale[t] = 1.0
+        for fold in range(len(edges) - 1):
+            if not np.isfinite(tile.sum_x[fold, t]) and np.isfinite(low) and np.isfinite(high):
+                total = 0.0
+                for n in range(edges[fold], edges[fold + 1]):
+                    total += np.float64(x[n, t])
+                tile.sum_x[fold, t] = total
+        reach = high - low
+        if np.isfinite(reach) and reach > 0 and (reach < SMALL or reach > LARGE):
+            tile.scale[t] = np.float32(_power(reach))
+            is_scaled = True
+    return is_scaled
+
+
+@compiled
+def add_batch(rows, first, fold, n_before, x, tile):
+    """Add a batch of one fold to a tile's sums, and subtract the shift, which the fold's first batch gives.
+
+    Parameters
+    ----------
+    rows
+        (batch, unit) float32.
+    first
+        The tile's first unit.
+    fold
+        Of all stimuli of the batch.
+    n_before
+        (all stimuli, stimuli of this fold) that were added earlier.
+    x
+        (batch, tile unit) float32, filled with what the columns are multiplied with.
+    tile
+        ``Sums``; the scale is chosen by the first batch of all.
+
+    Returns
+    -------
+    bool
+        Whether the batch has a NaN or infinite activation here.
+    """
+    n_stimuli, width = x.shape
+    shift, sum_x, sum_xx = tile.shift[fold], tile.sum_x[fold], tile.sum_xx[fold]
+    low, high, scale = tile.low, tile.high, tile.scale
+    if n_before[0] == 0:
+        low[:] = np.inf
+        high[:] = -np.inf
+        scale[:] = 1.0
+    if n_before[1] == 0:
+        _choose_shift(rows, first, n_before[0] == 0, shift, scale)
+        sum_x[:] = 0.0
+        sum_xx[:] = 0.0
+    for n in range(n_stimuli):
+        row, out = rows[n, first : first + width], x[n]
+        for t in range(width):
+            a = row[t]
+            low[t] = a if a < low[t] else low[t]
+            high[t] = a if a > high[t] else high[t]
+            d = a * scale[t] - shift[t]
+            out[t] = d
+            e = np.float64(d)
+            sum_x[t] += e
+            sum_xx[t] += e * e
+    total = 0.0
+    for t in range(width):
+        total += sum_xx[t]
+    return not np.isfinite(total)
+
+
+@compiled
+def _choose_shift(rows, first, chooses_scale, shift, scale):
+    """A unit's mean over its first batch, scaled where its activations are extreme; 0 where most of them are."""
+    n_stimuli, width = len(rows), len(shift)
+    for t in range(width):
+        total, largest, zeros = 0.0, 0.0, 0
+        for n in range(n_stimuli):
+            a = np.float64(rows[n, first + t])
+            total += a
+            largest = max(largest, abs(a))
+            zeros += a == 0.0
+        if chooses_scale and np.isfinite(largest) and largest > 0 and (largest < SMALL or largest > LARGE):
+            scale[t] = np.float32(_power(largest))
+        shift[t] = 0.0 if 2 * zeros >= n_stimuli else np.float32(total / n_stimuli * scale[t])
+
+
+@compiled
+def _power(reach):
+    """The power of two that brings ``reach`` near 1, within float32."""
+    return 2.0 ** min(max(-np.floor(np.log2(reach)), -126.0), 126.0)
+
+
+@compiled
+def add_product(columns, begin, end, start, x, product):
+    """Add to ``product`` (column, tile unit) the columns from ``begin`` to ``end`` times x (stimulus, tile unit).
+
+    Parameters
+    ----------
+    columns
+        ``Columns``; ``begin`` and ``end`` are the edges of one block.
+    start
+        The stimulus of the first row of ``x``.
+    """
+    n_stimuli = columns.edges[-1]
+    z = columns.z[begin * n_stimuli : end * n_stimuli].reshape(n_stimuli, end - begin)
+    part = np.empty((end - begin, x.shape[1]), np.float32)
+    for first in range(0, len(x), CHUNK):
+        stop = min(first + CHUNK, len(x))
+        np.dot(z[start + first : start + stop].T, x[first:stop], part)
+        for c in range(end - begin):
+            total, own = product[c], part[c]
+            for t in range(len(own)):
+                total[t] += own[t]

@@ -1,0 +1,148 @@
+"""What one thread does with its share of a layer's tiles."""
+
+import numpy as np
+
+from engine.kernels.arrays import compiled, empty_sums, tile_of
+from engine.kernels.ranks import NONFINITE, normalise, rank
+from engine.kernels.sums import add_batch, add_product, centre
+
+TILE = 256
+"""Units at a time of a held layer: with 640 stimuli, what a core's second-level cache holds."""
+
+
+@compiled
+def summarise_held(block, first, stop, order, columns, top, found):
+    """Sum, multiply and rank the units from ``first`` to ``stop``, of which all activations are held.
+
+    Parameters
+    ----------
+    block
+        (stimulus, unit) float32, folds one after the other.
+    order
+        ``Order`` of its units.
+    columns
+        ``Columns``.
+    top
+        Units to keep for each site.
+    found
+        ``Found``, added to.
+
+    Returns
+    -------
+    float
+        The largest |r| before rounding beyond 1 was cut off.
+    """
+    largest, n_folds, n_columns = 0.0, columns.members.shape[1], columns.sum_z.shape[1]
+    width = min(TILE, stop - first)
+    x, tile = np.empty((len(block), width), np.float32), empty_sums(n_folds, width)
+    for start in range(first, stop, TILE):
+        if width != min(TILE, stop - start):
+            width = stop - start
+            x, tile = np.empty((len(block), width), np.float32), empty_sums(n_folds, width)
+        centre(block, start, columns.edges, x, tile)
+        status, move, split_sum, inverse = _normalised(tile, columns, found)
+        channel, position = _places(start, width, order)
+        for begin in range(0, n_columns, columns.width):
+            end = min(begin + columns.width, n_columns)
+            product = np.zeros((n_folds, end - begin, width), np.float32)
+            for fold in range(n_folds):
+                row = columns.edges[fold]
+                add_product(columns, begin, end, row, x[row : columns.edges[fold + 1]], product[fold])
+            reached = rank(
+                product, begin, columns, channel, position, order.area, top, move, split_sum, inverse, found
+            )
+            largest = max(largest, reached)
+        if (status == NONFINITE).any():
+            _find_nonfinite(block, start, width, found)
+    return largest
+
+
+@compiled
+def add_rows(rows, first, stop, width, start, fold, n_before, columns, sums, products):
+    """Add a batch of one fold to the sums of the units from ``first`` to ``stop``.
+
+    Parameters
+    ----------
+    rows
+        (batch, unit) float32.
+    width
+        Units of a tile.
+    start
+        The stimulus of the first row.
+    n_before
+        (all stimuli, stimuli of this fold) that were added earlier.
+    sums
+        Flat ``Sums``.
+    products
+        Flat (fold, column, unit) of each tile, float32 or float64.
+
+    Returns
+    -------
+    bool
+        Whether the batch has a NaN or infinite activation here.
+    """
+    n_folds, n_columns = columns.members.shape[1], columns.sum_z.shape[1]
+    is_nonfinite, own_width = False, min(width, stop - first)
+    x = np.empty((len(rows), own_width), np.float32)
+    for begin in range(first, stop, width):
+        if own_width != min(width, stop - begin):
+            own_width = stop - begin
+            x = np.empty((len(rows), own_width), np.float32)
+        tile, product = tile_of(sums, begin, own_width), product_of(products, begin, own_width, n_folds, n_columns)
+        is_nonfinite |= add_batch(rows, begin, fold, n_before, x, tile)
+        for column in range(0, n_columns, columns.width):
+            end = min(column + columns.width, n_columns)
+            add_product(columns, column, end, start, x, product[fold, column:end])
+    return is_nonfinite
+
+
+@compiled
+def summarise_sums(first, stop, width, order, columns, sums, products, top, found):
+    """Rank the units from ``first`` to ``stop``, to whose sums all stimuli were added; returns as ``summarise_held``."""
+    largest, n_folds, n_columns = 0.0, columns.members.shape[1], columns.sum_z.shape[1]
+    for begin in range(first, stop, width):
+        own_width = min(width, stop - begin)
+        _, move, split_sum, inverse = _normalised(tile_of(sums, begin, own_width), columns, found)
+        channel, position = _places(begin, own_width, order)
+        product = product_of(products, begin, own_width, n_folds, n_columns)
+        reached = rank(product, 0, columns, channel, position, order.area, top, move, split_sum, inverse, found)
+        largest = max(largest, reached)
+    return largest
+
+
+@compiled
+def product_of(products, first, width, n_folds, n_columns):
+    """The product of the tile of ``width`` units from ``first`` on: (fold, column, unit)."""
+    size = n_folds * n_columns
+    return products[first * size : (first + width) * size].reshape(n_folds, n_columns, width)
+
+
+@compiled
+def _normalised(tile, columns, found):
+    n_splits, n_folds = columns.members.shape
+    width = len(tile.low)
+    status, move = np.empty(width, np.int8), np.zeros((n_splits, n_folds, width))
+    split_sum, inverse = np.empty((n_splits, width)), np.empty((n_splits, width))
+    normalise(columns.edges, columns.members, tile, status, move, split_sum, inverse)
+    for t in range(width):
+        found.statuses[status[t]] += 1
+    return status, move, split_sum, inverse
+
+
+@compiled
+def _places(first, width, order):
+    """Channel and position, (unit,) int32, of units that lie side by side."""
+    channel, position = np.empty(width, np.int32), np.empty(width, np.int32)
+    for t in range(width):
+        unit = first + t
+        channel[t] = unit % order.channels if order.is_position_major else unit // order.area
+        position[t] = unit // order.channels if order.is_position_major else unit % order.area
+    return channel, position
+
+
+@compiled
+def _find_nonfinite(block, first, width, found):
+    for n in range(min(len(block), found.first_nonfinite[0])):
+        if not np.isfinite(block[n, first : first + width]).all():
+            found.first_nonfinite[0] = n
+            return
