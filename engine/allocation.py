@@ -47,8 +47,14 @@ def freed_memory_kept() -> Iterator[None]:
 
 def pages(n_bytes: int) -> mmap.mmap:
     """Anonymous memory of at least ``n_bytes``; it may hold what an earlier match wrote."""
+    has_enough = has_pages(n_bytes)
     kept, _Kept.pages = _Kept.pages, None
-    return kept if kept is not None and len(kept) >= n_bytes else fresh_pages(n_bytes)
+    return kept if kept is not None and has_enough else fresh_pages(n_bytes)
+
+
+def has_pages(n_bytes: int) -> bool:
+    """Tell whether ``pages`` has so many bytes that an earlier match wrote."""
+    return _Kept.pages is not None and len(_Kept.pages) >= n_bytes
 
 
 def zeros(n: int, dtype: type[np.floating]) -> np.ndarray:

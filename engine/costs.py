@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from engine.activations import recorded
-from engine.allocation import fresh_pages
+from engine.allocation import fresh_pages, has_pages
 from engine.matching import fixed_batch
 from engine.networks import Network
 from engine.planning import Seconds, Way
@@ -23,7 +23,7 @@ SUMMED_TOUCHES = 6
 RANKED_TOUCHES = 4
 """Times that an r costs as much as reading or writing a number: computed, counted, compared."""
 
-_FRESH = 2**26
+_FRESH = 2**25
 """Numbers of fresh memory that are written as a trial."""
 
 
@@ -42,18 +42,22 @@ class Costs:
     fresh_s: float
     """Write one float32 in memory that the process did not have before."""
 
-    def seconds(self, targets: Targets, memory: int) -> Seconds:
-        """What a match with ``targets`` takes in ``memory`` bytes."""
+    def seconds(self, targets: Targets) -> Seconds:
+        """What a match with ``targets`` takes."""
         n_stimuli, columns = len(targets.stimuli), targets.n_columns
 
         def summarise(way: Way, n_units: int) -> float:
             touches = HELD_TOUCHES if way.is_held else SUMMED_TOUCHES + 2 * columns / way.batch
             of_values = n_units * n_stimuli * (columns * self.multiply_s + touches * self.touch_s)
-            fresh = min(n_units * way.bytes_per_unit, memory) / 4 * self.fresh_s
-            return of_values + fresh + n_units * RANKED_TOUCHES * columns * (targets.n_folds + 1) * self.touch_s
+            return of_values + n_units * RANKED_TOUCHES * columns * (targets.n_folds + 1) * self.touch_s
 
         reach_s = {name: n_stimuli * seconds for name, seconds in self.reach_s.items()}
-        return Seconds(n_stimuli * self.decode_s, reach_s, summarise)
+        return Seconds(
+            n_stimuli * self.decode_s,
+            reach_s,
+            summarise,
+            take=lambda n_bytes: 0.0 if has_pages(n_bytes) else n_bytes / 4 * self.fresh_s,
+        )
 
 
 def measure_costs(network: Network, stimuli: Stimuli, targets: Targets, device: torch.device) -> Costs:

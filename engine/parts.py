@@ -1,28 +1,28 @@
 """What is already finished of a run that was interrupted.
 
 Each finished layer is one file with its own sha256, written beside its place and moved in. A damaged one counts as
-not there, so the layer is computed again.
+not there, so the layer is computed again; therefore nobody waits until the disk has it.
 """
 
 import hashlib
 import io
+import json
 import os
 import uuid
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import xarray as xr
 
-from engine.durable import TEMPORARY, discard, explained, flush_folder, run_lock, write_file
-from engine.encoding import as_json, decode_bytes, encode
+from engine.durable import TEMPORARY, discard, explained, run_lock
+from engine.encoding import as_json, canonical_json
 from engine.errors import StoreError
 from engine.manifests import read_sealed, seal
 
 _SUFFIX: Final = ".part"
 _ABOUT: Final = "about.json"
-_NAME: Final = ".name"
 _DIGEST_BYTES: Final = 32
 
 
@@ -62,7 +62,7 @@ class Parts:
 
     def __iter__(self) -> Iterator[str]:
         paths = sorted(self.folder.glob(f"*{_SUFFIX}"))
-        return (files[_NAME].decode() for path in paths if (files := _unpacked(path)) is not None)
+        return (found[0] for path in paths if (found := _unpacked(path)) is not None)
 
     def write(self, name: str, dataset: xr.Dataset) -> None:
         """Store the finished ``dataset`` of ``name``, in place of an earlier one; all of it or nothing.
@@ -72,7 +72,7 @@ class Parts:
         StoreError
             If the disk is full or cannot be written, or the dataset holds what the store cannot keep.
         """
-        content = _packed({_NAME: name.encode(), **encode(dataset)})
+        content = _packed(name, dataset)
         path = self._path(name)
         with explained(path, len(content)):
             _place(self.folder, path.name, content)
@@ -85,24 +85,24 @@ class Parts:
         StoreError
             If there is none, or it is damaged.
         """
-        files = self._intact(name)
-        if files is None:
+        dataset = self._intact(name)
+        if dataset is None:
             raise StoreError(f"{self.folder} holds no finished part {name!r}; compute it again.")
-        return decode_bytes({key: content for key, content in files.items() if key != _NAME})
+        return dataset
 
     def discard(self) -> None:
         """Remove all parts, once the run is written or given up."""
         with explained(self.folder), run_lock(self.root, self.digest):
             discard(self.root, self.digest, self.folder)
 
-    def _intact(self, name: str) -> dict[str, bytes] | None:
+    def _intact(self, name: str) -> xr.Dataset | None:
         path = self._path(name)
-        files = _unpacked(path)
-        if files is None or files.get(_NAME) != name.encode():
+        found = _unpacked(path)
+        if found is None or found[0] != name:
             with explained(path):
                 path.unlink(missing_ok=True)
             return None
-        return files
+        return found[1]
 
     def _path(self, name: str) -> Path:
         return self.folder / (hashlib.sha256(name.encode()).hexdigest()[:32] + _SUFFIX)
@@ -120,30 +120,47 @@ def _place(folder: Path, name: str, content: bytes) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f"{TEMPORARY}{uuid.uuid4().hex}"
     try:
-        write_file(temporary, content)
+        temporary.write_bytes(content)
         os.replace(temporary, folder / name)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    flush_folder(folder)
 
 
-def _packed(files: Mapping[str, bytes]) -> bytes:
+def _packed(name: str, dataset: xr.Dataset) -> bytes:
+    """A sha256, then as .npy one after the other: what the part is, and its variables."""
+    about = {
+        "name": name,
+        "attrs": as_json(dataset.attrs, "attributes"),
+        "variables": [
+            [str(key), list(variable.dims), as_json(variable.attrs, f"attributes of {key!r}"), key in dataset.coords]
+            for key, variable in dataset.variables.items()
+        ],
+    }
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in files.items():
-            archive.writestr(zipfile.ZipInfo(name), content)
-    content = packed.getvalue()
-    return hashlib.sha256(content).digest() + content
+    np.save(packed, np.frombuffer(canonical_json(about), np.uint8))
+    for key, variable in dataset.variables.items():
+        if variable.dtype.hasobject:
+            raise StoreError(f"Variable {key!r} has dtype {variable.dtype}; a part keeps numbers, booleans and text.")
+        np.save(packed, variable.values, allow_pickle=False)
+    content = packed.getbuffer()
+    return b"".join([hashlib.sha256(content).digest(), content])
 
 
-def _unpacked(path: Path) -> dict[str, bytes] | None:
+def _unpacked(path: Path) -> tuple[str, xr.Dataset] | None:
     try:
-        sealed = path.read_bytes()
+        sealed = memoryview(path.read_bytes())
     except OSError:
         return None
     digest, content = sealed[:_DIGEST_BYTES], sealed[_DIGEST_BYTES:]
     if hashlib.sha256(content).digest() != digest:
         return None
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
+    packed = io.BytesIO(content)
+    about = json.loads(np.load(packed).tobytes())
+    variables = {
+        key: (xr.Variable(dims, np.load(packed), attrs), is_coordinate)
+        for key, dims, attrs, is_coordinate in about["variables"]
+    }
+    data = {key: variable for key, (variable, is_coordinate) in variables.items() if not is_coordinate}
+    coords = {key: variable for key, (variable, is_coordinate) in variables.items() if is_coordinate}
+    return about["name"], xr.Dataset(data, coords, about["attrs"])

@@ -213,7 +213,7 @@ class _Job:
         return plan_passes(
             self._sizes(layers),
             self._ways(),
-            costs.seconds(self.targets, self.memory),
+            costs.seconds(self.targets),
             inputs_bytes=len(self.targets.stimuli) * self._input_bytes(),
             memory=self.memory,
         )
@@ -285,9 +285,8 @@ class _Job:
                     keeps_inputs=plan is not None and plan.keeps_inputs,
                     progress=progress,
                 )
-                if plan is not None:
-                    self._match(matching, plan, parts)
-                datasets = self._merge(matching, {name: parts.read(name) for name in layers})
+                done = self._match(matching, plan, parts) if plan is not None else {}
+                datasets = self._merge(matching, {name: done[name] if name in done else parts.read(name) for name in layers})
         about["compute"] = {
             "device": str(self.device),
             "seconds": round(time.monotonic() - started, 1),
@@ -295,12 +294,15 @@ class _Job:
         }
         return write_run(root, self.digest, datasets, about)
 
-    def _match(self, matching: Matching, plan: Plan, parts: Parts) -> None:
+    def _match(self, matching: Matching, plan: Plan, parts: Parts) -> dict[str, xr.Dataset]:
         arena = Arena(self._arena_bytes(plan), self.device) if plan.is_held else None
+        done = {}
         for group in plan.passes:
             results = matching.stream(group, plan.batch) if arena is None else matching.hold(group, arena)
             for name, result in results:
                 parts.write(name, result)
+                done[name] = result
+        return done
 
     def _arena_bytes(self, plan: Plan) -> int:
         units, n_stimuli = self.network.layers.set_index("name")["units"], len(self.targets.stimuli)

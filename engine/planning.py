@@ -1,7 +1,7 @@
 """How a match fits into its memory: which layers share a pass over the stimuli, and how many stimuli go at a time."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.errors import MemoryBudgetError, SettingsError
@@ -60,15 +60,22 @@ class Seconds:
     """Until a layer is there, by its name."""
     summarise: Callable[[Way, int], float]
     """Hold or sum a number of units in a way, and rank them."""
+    take: Callable[[int], float]
+    """A number of bytes from the system, once."""
 
     def of(self, groups: Sequence[Sequence[LayerSize]], way: Way, *, keeps_inputs: bool) -> float:
-        """The whole match: passes over these groups of layers, and the one that scores the best."""
+        """The whole match: passes over these groups of layers, and the one that scores the best.
+
+        Passes that hold activations use the same memory again, so that more and smaller ones can be faster.
+        """
         ends = [self.forward[group[-1].name] for group in groups]
         if not way.is_held:
             slower = 1 + max(0, EFFICIENT_BATCH - way.batch) / EFFICIENT_BATCH
             ends = [*(slower * end for end in ends), max(ends)]
-        n_units = sum(layer.units for group in groups for layer in group)
-        return sum(ends) + self.summarise(way, n_units) + self.decode * (1 if keeps_inputs else len(ends))
+        sizes = [sum(layer.units for layer in group) for group in groups]
+        taken = self.take((max(sizes) if way.is_held else sum(sizes)) * way.bytes_per_unit)
+        decoded = self.decode * (1 if keeps_inputs else len(ends))
+        return sum(ends) + self.summarise(way, sum(sizes)) + taken + decoded
 
 
 @dataclass(frozen=True)
@@ -153,8 +160,7 @@ def plan_passes(
     for way in ways:
         for keeps_inputs in (False, True):
             fixed = way.fixed_bytes + (inputs_bytes if keeps_inputs else 0)
-            groups = _groups(layers, way.bytes_per_unit, memory - fixed)
-            if groups:
+            for groups in _groupings(layers, (memory - fixed) // way.bytes_per_unit):
                 peak = fixed + max(sum(layer.units for layer in group) for group in groups) * way.bytes_per_unit
                 names = tuple(tuple(layer.name for layer in group) for group in groups)
                 expected = seconds.of(groups, way, keeps_inputs=keeps_inputs)
@@ -176,17 +182,26 @@ def require_room(layers: list[LayerSize], ways: Sequence[Way], memory: int) -> N
         )
 
 
-def _groups(layers: list[LayerSize], bytes_per_unit: int, room: int) -> list[list[LayerSize]]:
-    """Fill passes from the last layer backwards, so that what is left for the first one ends early; [] if none fits."""
-    groups: list[list[LayerSize]] = []
-    filled = room + 1
+def _groupings(layers: list[LayerSize], room: int) -> Iterator[list[list[LayerSize]]]:
+    """As few passes of at most ``room`` units as there can be, and more of them that are smaller."""
+    biggest, n_units = max(layer.units for layer in layers), sum(layer.units for layer in layers)
+    n_passes = 0
+    while biggest <= room:
+        groups = _groups(layers, room)
+        if len(groups) > n_passes:
+            n_passes = len(groups)
+            yield groups
+        room = min(room, n_units) * 9 // 10
+
+
+def _groups(layers: list[LayerSize], room: int) -> list[list[LayerSize]]:
+    """Fill passes from the last layer backwards, so that what is left for the first one ends early."""
+    groups: list[list[LayerSize]] = [[]]
+    filled = 0
     for layer in reversed(layers):
-        size = layer.units * bytes_per_unit
-        if size > room:
-            return []
-        if filled + size > room:
+        if filled + layer.units > room:
             groups.insert(0, [])
             filled = 0
         groups[0].insert(0, layer)
-        filled += size
+        filled += layer.units
     return groups

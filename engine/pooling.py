@@ -1,41 +1,47 @@
-"""Max pooling in half the time: with the channels side by side in memory while it runs, on a processor.
+"""Max pooling in a fraction of PyTorch's time, on a processor: rows first, then columns, threads sharing the maps.
 
-PyTorch pools such outputs several times faster, and a maximum is the same in any order, to the last bit. Convolutions
-are left alone: theirs add in another order then, which moves r of sparse units by up to 1e-4.
+A maximum is the same in any order. Convolutions are left alone: theirs add in another order in any faster layout, which
+moves r of sparse units by up to 1e-4.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.utils import _pair
+
+from engine.kernels.pools import pool
 
 
 @contextmanager
 def fast_max_pooling(module: nn.Module) -> Iterator[None]:
-    """Rearrange what every ``MaxPool2d`` of a module on a processor takes and returns, inside the ``with``.
+    """Have every ``MaxPool2d`` of a module pool fast inside the ``with``: the same values in the same layout.
 
-    Outputs come back contiguous, as they would have.
+    What this has no faster way for, it hands to PyTorch: maps on a GPU, not contiguous, not float32, dilated windows.
     """
-    with ExitStack() as stack:
-        for pool in (m for m in module.modules() if type(m) is nn.MaxPool2d and not m.return_indices):
-            rearrangement = _Rearrangement()
-            stack.callback(pool.register_forward_pre_hook(rearrangement.begin).remove)
-            stack.callback(pool.register_forward_hook(rearrangement.end, prepend=True).remove)
+    n_threads = torch.get_num_threads()
+    with ThreadPoolExecutor(n_threads) as threads, ExitStack() as stack:
+        for layer in module.modules():
+            if type(layer) is nn.MaxPool2d and "forward" not in vars(layer):
+                layer.forward = _fast(layer, threads, n_threads)  # type: ignore[method-assign]
+                stack.callback(delattr, layer, "forward")
         yield
 
 
-class _Rearrangement:
-    """Of the input of one call of a module, taken back in its output."""
+def _fast(layer: nn.MaxPool2d, threads: ThreadPoolExecutor, n: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    usual, size, stride, padding = layer.forward, *map(_pair, (layer.kernel_size, layer.stride, layer.padding))
+    is_plain = not layer.return_indices and _pair(layer.dilation) == (1, 1)
 
-    def __init__(self) -> None:
-        self._is_made = False
+    def forward(maps: torch.Tensor) -> torch.Tensor:
+        is_plain_here = maps.device.type == "cpu" and maps.dtype == torch.float32 and maps.is_contiguous()
+        if not is_plain or not is_plain_here or maps.requires_grad or maps.ndim != 4:
+            return usual(maps)
+        pooled = torch.empty(usual(maps.to("meta")).shape)
+        planes, out = maps.flatten(0, 1).numpy(), pooled.flatten(0, 1).numpy()
+        edges = [len(planes) * k // n for k in range(n + 1)]
+        list(threads.map(lambda a, b: pool(planes, a, b, size, stride, padding, out), edges[:-1], edges[1:]))
+        return pooled
 
-    def begin(self, _: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        (maps,) = args
-        self._is_made = maps.device.type == "cpu" and maps.ndim == 4 and maps.is_contiguous()
-        return (maps.contiguous(memory_format=torch.channels_last),) if self._is_made else None
-
-    def end(self, _: nn.Module, args: tuple[Any, ...], pooled: torch.Tensor) -> torch.Tensor | None:
-        return pooled.contiguous() if self._is_made else None
+    return forward

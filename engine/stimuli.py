@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -188,7 +189,8 @@ class Stimuli:
             edge of any stimulus if that is smaller: nothing is enlarged. Proportions are kept, reduction is antialiased
             (Lanczos), and what does not fill the square is centred on mid-gray.
         """
-        small = [_reduced(self.pixels(name), size) for name in self.ids]
+        with ThreadPoolExecutor() as pool:
+            small = list(pool.map(lambda name: _reduced(self.pixels(name), size), self.ids))
         edge = max(max(picture.shape[:2]) for picture in small)
         n_colours = max(picture.shape[2] for picture in small)
         thumbnails = np.full((len(small), edge, edge, n_colours), BACKGROUND, np.uint8)

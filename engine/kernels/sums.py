@@ -11,7 +11,7 @@ import scipy.linalg  # noqa: F401 (its BLAS is what np.dot calls in compiled cod
 from engine.kernels.arrays import compiled
 from engine.moments import LARGE, SMALL
 
-CHUNK = 32
+CHUNK = 64
 """Stimuli in one float32 product; a BLAS adds them one after the other, the products of chunks are added apart."""
 
 _ROWS = 16

@@ -16,9 +16,9 @@ SUMMED = [Way(False, batch, 700, (200 + 7 * batch) * MIB) for batch in (64, 8, 4
 
 def plan(memory: int, *ways: Way, fresh_s: float = 0.0, decode_s: float = 1.0) -> Plan:
     def summarise(way: Way, n_units: int) -> float:
-        return fresh_s if way.is_held else 1.0
+        return 0.0 if way.is_held else 1.0
 
-    seconds = Seconds(decode_s, FORWARD_S, summarise)
+    seconds = Seconds(decode_s, FORWARD_S, summarise, lambda n_bytes: fresh_s * n_bytes / 2**30)
     return plan_passes(LAYERS, ways or (HELD, *SUMMED), seconds, inputs_bytes=400 * MIB, memory=memory)
 
 
@@ -40,7 +40,14 @@ def test_with_room_for_all_activations_one_pass_holds_them():
 def test_where_fresh_memory_is_dear_products_are_summed_and_the_best_scored_in_a_second_pass():
     made = plan(8000 * MIB, fresh_s=9.0)
     assert (made.is_held, made.batch, made.keeps_inputs) == (False, 64, True)
-    assert made.seconds == 4 + 4 + 1 + 1
+    assert made.seconds == pytest.approx(4 + 4 + 1 + 1 + 9 * 1_700_000 * 700 / 2**30)
+
+
+def test_where_fresh_memory_is_dear_more_passes_hold_less():
+    cheap, dear = plan(8000 * MIB, HELD), plan(8000 * MIB, HELD, fresh_s=2.0)
+    assert len(cheap.passes) == 1 < len(dear.passes)
+    assert dear.peak < cheap.peak
+    assert dear.seconds < 4 + 1 + 2 * 1_700_000 * 2560 / 2**30
 
 
 def test_less_memory_means_more_passes_and_the_first_ends_early():
