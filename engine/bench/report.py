@@ -16,7 +16,8 @@ from engine.planning import format_bytes
 
 COLUMNS = ("", "seconds", "x floor", "x best floor", "peak memory", "bytes moved", "")
 
-HOW = """Seconds are medians, ratios medians of the ratios within a repeat; each repeat runs floor, match, peers.
+HOW = """Seconds are medians, ratios medians of the ratios within a repeat; each repeat runs floor, match, peers, in memory that
+the process has used before. The first match is one run before them; on some virtual machines new memory is dear.
 Floor: decode + forward without hooks + float32 product, in this process, tuned malloc, full float32. Ratios are to the
 floor with the network as it comes, and to the best floor, in the faster layout.
 Peak memory: above the process with the network loaded and used once, in a process of its own.
@@ -68,6 +69,8 @@ class Benchmark:
     floors: list[Floor]
     choices: dict[str, str]
     """Best batch of each layout, and the faster product."""
+    first_match_s: float
+    """In memory that is new to the process; the others use it again, as the floor does."""
     match_s: list[float]
     apart: Apart
     floor_bytes: dict[str, int]
@@ -95,7 +98,7 @@ class Benchmark:
 
     def table(self) -> pd.DataFrame:
         """One row for each part of the floor, the floors, the match and the peers."""
-        rows = [*self._floor_rows(), self._match_row(), *map(self._peer_row, self.peers)]
+        rows = [*self._floor_rows(), self._first_row(), self._match_row(), *map(self._peer_row, self.peers)]
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
     def describe(self) -> str:
@@ -134,6 +137,10 @@ class Benchmark:
         rows.append(("floor", *self._times(as_it_comes), "", format_bytes(moved[0]), "network as it comes"))
         rows.append(("best floor", *self._times(best), "", format_bytes(moved[1]), "the faster layout"))
         return rows
+
+    def _first_row(self) -> tuple[Any, ...]:
+        first = [self.first_match_s] * len(self.floors)
+        return ("engine.match, first", *self._times(first), "", "", "in memory new to the process")
 
     def _match_row(self) -> tuple[Any, ...]:
         peak = "not available" if math.isnan(self.apart.peak_bytes) else format_bytes(self.apart.peak_bytes)

@@ -16,7 +16,7 @@ TARGETS = [
     ("squeezenet1_1", 1200, 89, 2, 1.25),
     ("squeezenet1_1", 640, 1000, 1, 1.00),
 ]
-"""Network, images, sites, folds, and the largest ratio to the best floor that we aim at."""
+"""Network, images, sites, folds, and the largest ratio to the floor with the network as it comes that we aim at."""
 
 SLACK = 1.5
 """A test fails only beyond the target times this: on two shared cores single ratios have varied by a third."""
@@ -26,9 +26,9 @@ SLACK = 1.5
 def test_a_match_stays_near_its_floor(network, images, sites, folds, target, capsys):
     found = bench(BenchSettings(network, images=images, sites=sites, folds=folds, peers=()))
     with capsys.disabled():
-        print(f"\n{found.describe()}\nTarget: {target:.2f} x the best floor; measured: {found.best_match_ratio:.2f}")
+        print(f"\n{found.describe()}\nTarget: {target:.2f} x the floor; measured: {found.match_ratio:.2f}")
     _keep(found.to_json(), f"{network}-{images}x{sites}-folds{folds}.json")
-    assert found.best_match_ratio <= SLACK * target
+    assert found.match_ratio <= SLACK * target
 
 
 def test_peers_find_the_same_and_take_longer(capsys):

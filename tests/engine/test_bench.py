@@ -101,6 +101,7 @@ def test_a_benchmark_measures_every_part_in_every_repeat(measured):
     assert [len(p.seconds) for p in found.peers] == [2, 2, 0]
     assert [step.partition(": ")[2] for step in steps[-4:]] == [
         "floor",
+        "engine.match, first",
         "engine.match",
         "numpy in memory",
         "hooks to disk, numpy",
@@ -124,13 +125,14 @@ def test_the_table_says_what_where_and_how(measured):
     assert f"torch {torch.__version__}" in text
     assert "counted, not measured" in text
     rows = measured[0].table().iloc[:, 0].tolist()
-    assert rows[:8] == [
+    assert rows[:9] == [
         "decode",
         "forward, as it comes",
         "forward, channels last",
         "product",
         "floor",
         "best floor",
+        "engine.match, first",
         "engine.match",
         "numpy in memory",
     ]
