@@ -23,7 +23,7 @@ SUMMED_TOUCHES = 6
 RANKED_TOUCHES = 4
 """Times that an r costs as much as reading or writing a number: computed, counted, compared."""
 
-_FRESH = 2**25
+_FRESH = 2**24
 """Numbers of fresh memory that are written as a trial."""
 
 
@@ -64,7 +64,7 @@ def measure_costs(network: Network, stimuli: Stimuli, targets: Targets, device: 
     """Try every step of a match; takes the time of some dozen stimuli. The network is on ``device`` already."""
     few = targets.stimuli[:2].tolist()
     decode_s = _seconds(lambda: network.inputs(stimuli, few), device) / len(few)
-    inputs = network.inputs(stimuli, few[:1]).expand(fixed_batch(device), -1, -1, -1).to(device)
+    inputs = network.inputs(stimuli, few[:1]).expand(fixed_batch(device) // 2, -1, -1, -1).to(device)
     columns, values = torch.rand(targets.n_columns, 256, device=device), torch.rand(256, 2**14, device=device)
     multiply_s = _seconds(lambda: columns @ values, device) / (len(columns) * values.numel())
     touch_s = _seconds(lambda: torch.rand(1, device=device) + values, device) / (2 * values.numel())

@@ -101,7 +101,6 @@ def test_a_benchmark_measures_every_part_in_every_repeat(measured):
     assert [len(p.seconds) for p in found.peers] == [2, 2, 0]
     assert [step.partition(": ")[2] for step in steps[-4:]] == [
         "floor",
-        "engine.match, first",
         "engine.match",
         "numpy in memory",
         "hooks to disk, numpy",
