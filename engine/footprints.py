@@ -3,11 +3,11 @@
 import pandas as pd
 import torch
 
+from engine.kernels.tiles import TILE
 from engine.ranking import SPARE
 from engine.schema import N_R_BINS
 from engine.summaries import CHUNK
 from engine.targets import Targets
-from engine.kernels.tiles import TILE
 
 OVERHEAD = 64 * 2**20
 """Python's own objects, libraries loaded on first use, and what malloc cannot give back."""

@@ -286,7 +286,9 @@ class _Job:
                     progress=progress,
                 )
                 done = self._match(matching, plan, parts) if plan is not None else {}
-                datasets = self._merge(matching, {name: done[name] if name in done else parts.read(name) for name in layers})
+                datasets = self._merge(
+                    matching, {name: done[name] if name in done else parts.read(name) for name in layers}
+                )
         about["compute"] = {
             "device": str(self.device),
             "seconds": round(time.monotonic() - started, 1),

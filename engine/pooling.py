@@ -25,7 +25,7 @@ def fast_max_pooling(module: nn.Module) -> Iterator[None]:
     with ThreadPoolExecutor(n_threads) as threads, ExitStack() as stack:
         for layer in module.modules():
             if type(layer) is nn.MaxPool2d and "forward" not in vars(layer):
-                layer.forward = _fast(layer, threads, n_threads)  # type: ignore[method-assign]
+                layer.forward = _fast(layer, threads, n_threads)  # type: ignore[assignment, method-assign]
                 stack.callback(delattr, layer, "forward")
         yield
 

@@ -71,7 +71,7 @@ def summarise_block(block: Block, layer: int, top: int, columns: Columns, n_thre
     values, order = block.values.numpy(), _order(block.order)
 
     def summarise(first: int, stop: int, found: arrays.Found) -> float:
-        return summarise_held(values, first, stop, order, columns.arrays, top, found)  # type: ignore[no-any-return]
+        return summarise_held(values, first, stop, order, columns.arrays, top, found)
 
     return _summary(summarise, values.shape[1], TILE, block.order, layer, top, columns, n_threads)
 
@@ -125,7 +125,7 @@ class TileSums:
         def summarise(first: int, stop: int, found: arrays.Found) -> float:
             found.first_nonfinite[0] = self.first_nonfinite
             columns = self.columns.arrays
-            return summarise_sums(first, stop, self.width, order, columns, self.sums, self.products, top, found)  # type: ignore[no-any-return]
+            return summarise_sums(first, stop, self.width, order, columns, self.sums, self.products, top, found)
 
         return _summary(summarise, self.n_units, self.width, self.order, layer, top, self.columns, n_threads)
 
@@ -138,9 +138,7 @@ class TileSums:
         width = np.minimum(self.width, self.n_units - first)
         at = first * columns.n_folds
         of_unit = at + fold * width + within
-        low, high, scale = (
-            values[first + within].astype(np.float64) for values in (sums.low, sums.high, sums.scale)
-        )
+        low, high, scale = (values[first + within].astype(np.float64) for values in (sums.low, sums.high, sums.scale))
         sum_x, sum_xx = sums.sum_x[of_unit], sums.sum_xx[of_unit]
         of_pair = at * columns.n_columns + (fold * columns.n_columns + column) * width + within
         product = self.products[of_pair].astype(np.float64)

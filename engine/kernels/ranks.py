@@ -170,7 +170,9 @@ def prune_all(found, top):
     for split in range(found.n_kept.shape[0]):
         for site in range(found.n_kept.shape[1]):
             if found.n_kept[split, site] > top:
-                prune(found.kept_r[split, site], found.kept_unit[split, site], found.n_kept, found.floor, split, site, top)
+                prune(
+                    found.kept_r[split, site], found.kept_unit[split, site], found.n_kept, found.floor, split, site, top
+                )
 
 
 @compiled

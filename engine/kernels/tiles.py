@@ -48,9 +48,7 @@ def summarise_held(block, first, stop, order, columns, top, found):
             for fold in range(n_folds):
                 row = columns.edges[fold]
                 add_product(columns, begin, end, row, x[row : columns.edges[fold + 1]], product[fold])
-            reached = rank(
-                product, begin, columns, channel, position, order.area, top, move, split_sum, inverse, found
-            )
+            reached = rank(product, begin, columns, channel, position, order.area, top, move, split_sum, inverse, found)
             largest = max(largest, reached)
         if (status == NONFINITE).any():
             _find_nonfinite(block, start, width, found)
@@ -98,7 +96,7 @@ def add_rows(rows, first, stop, width, start, fold, n_before, columns, sums, pro
 
 @compiled
 def summarise_sums(first, stop, width, order, columns, sums, products, top, found):
-    """Rank the units from ``first`` to ``stop``, to whose sums all stimuli were added; returns as ``summarise_held``."""
+    """Rank the units from ``first`` to ``stop``, to whose sums all stimuli were added; as ``summarise_held``."""
     largest, n_folds, n_columns = 0.0, columns.members.shape[1], columns.sum_z.shape[1]
     for begin in range(first, stop, width):
         own_width = min(width, stop - begin)

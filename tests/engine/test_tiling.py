@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from engine.blocks import Arena, Block
 from engine.errors import NetworkError
 from engine.folds import assign_folds
+from engine.kernels.tiles import TILE
 from engine.moments import PairMoments, TargetSums, require_in_range
 from engine.ranking import MARGIN
 from engine.summaries import LayerSummary, Piece, summarise
 from engine.targets import Targets, make_targets
-from engine.kernels.tiles import TILE
 from engine.tiling import Columns, TileSums, summarise_block, tile_threads
 from tests.engine.test_moments import N, by_scipy, families, recording
 
