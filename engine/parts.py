@@ -116,7 +116,7 @@ def read_about(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def _place(folder: Path, name: str, content: bytes) -> None:
+def _place(folder: Path, name: str, content: bytes | memoryview) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f"{TEMPORARY}{uuid.uuid4().hex}"
     try:
@@ -127,7 +127,7 @@ def _place(folder: Path, name: str, content: bytes) -> None:
         raise
 
 
-def _packed(name: str, dataset: xr.Dataset) -> bytes:
+def _packed(name: str, dataset: xr.Dataset) -> memoryview:
     """A sha256, then as .npy one after the other: what the part is, and its variables."""
     about = {
         "name": name,
@@ -138,13 +138,15 @@ def _packed(name: str, dataset: xr.Dataset) -> bytes:
         ],
     }
     packed = io.BytesIO()
+    packed.write(bytes(_DIGEST_BYTES))
     np.save(packed, np.frombuffer(canonical_json(about), np.uint8))
     for key, variable in dataset.variables.items():
         if variable.dtype.hasobject:
             raise StoreError(f"Variable {key!r} has dtype {variable.dtype}; a part keeps numbers, booleans and text.")
         np.save(packed, variable.values, allow_pickle=False)
     content = packed.getbuffer()
-    return b"".join([hashlib.sha256(content).digest(), content])
+    content[:_DIGEST_BYTES] = hashlib.sha256(content[_DIGEST_BYTES:]).digest()
+    return content
 
 
 def _unpacked(path: Path) -> tuple[str, xr.Dataset] | None:

@@ -286,9 +286,8 @@ class _Job:
                     progress=progress,
                 )
                 done = self._match(matching, plan, parts) if plan is not None else {}
-                datasets = self._merge(
-                    matching, {name: done[name] if name in done else parts.read(name) for name in layers}
-                )
+                results = {name: done[name] if name in done else _lean(parts.read(name)) for name in layers}
+                datasets = self._merge(matching, results, parts)
         about["compute"] = {
             "device": str(self.device),
             "seconds": round(time.monotonic() - started, 1),
@@ -303,18 +302,19 @@ class _Job:
             results = matching.stream(group, plan.batch) if arena is None else matching.hold(group, arena)
             for name, result in results:
                 parts.write(name, result)
-                done[name] = result
+                done[name] = _lean(result)
         return done
 
     def _arena_bytes(self, plan: Plan) -> int:
         units, n_stimuli = self.network.layers.set_index("name")["units"], len(self.targets.stimuli)
         return max(sum(Arena.bytes_for(n_stimuli, int(units[name])) for name in group) for group in plan.passes)
 
-    def _merge(self, matching: Matching, results: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
+    def _merge(self, matching: Matching, results: Mapping[str, xr.Dataset], parts: Parts) -> dict[str, xr.Dataset]:
         recording, ids = self.recording.data, self.recording.data[STIMULUS].values.astype(str)
 
         def collect(units: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-            kept = {name: rows for name in units if (rows := _kept_rows(results[name], units[name])) is not None}
+            held = [name for name in units if "kept" in results[name]]
+            kept = {name: rows for name in held if (rows := _kept_rows(parts.read(name), units[name])) is not None}
             others = {name: index for name, index in units.items() if name not in kept}
             return kept | collect_responses(matching, others)
 
@@ -355,9 +355,14 @@ class _Job:
         }
 
 
+def _lean(result: xr.Dataset) -> xr.Dataset:
+    """A layer's result without the activations of its candidates: of few layers are they needed, and then once."""
+    return result.drop_vars("activation", errors="ignore")
+
+
 def _kept_rows(result: xr.Dataset, units: np.ndarray) -> np.ndarray | None:
     """Activations of the units, (unit, stimulus), if the layer's pass kept all of them."""
-    if "kept" not in result or not np.isin(units, result["kept"].values).all():
+    if not np.isin(units, result["kept"].values).all():
         return None
     return result["activation"].values[np.searchsorted(result["kept"].values, units)]
 

@@ -16,8 +16,9 @@ from engine.planning import format_bytes
 
 COLUMNS = ("", "seconds", "x floor", "x best floor", "peak memory", "bytes moved", "")
 
-HOW = """Seconds are medians, ratios medians of the ratios within a repeat; each repeat runs floor, match, peers, in memory
-that the process has used before. The first match is one run before them; on some virtual machines new memory is dear.
+HOW = """Seconds are medians, ratios medians of the ratios within a repeat; each repeat runs floor, match, peers, in
+memory that the process has used before. The first match is one run before them: on some virtual machines new memory is
+dear.
 Floor: decode + forward without hooks + float32 product, in this process, tuned malloc, full float32. Ratios are to the
 floor with the network as it comes, and to the best floor, in the faster layout.
 Peak memory: above the process with the network loaded and used once, in a process of its own.
