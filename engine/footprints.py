@@ -9,8 +9,8 @@ from engine.schema import N_R_BINS
 from engine.summaries import CHUNK
 from engine.targets import Targets
 
-OVERHEAD = 64 * 2**20
-"""Python's own objects, libraries loaded on first use, and what malloc cannot give back."""
+OVERHEAD = 112 * 2**20
+"""Python's own objects, libraries and compiled code loaded on first use, and what malloc cannot give back."""
 
 
 def ranking_bytes(targets: Targets, area: int) -> int:

@@ -1,0 +1,74 @@
+"""Compiled loops against what they stand for in numpy."""
+
+import os
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.folds import assign_folds
+from engine.kernels import _forget_stale
+from engine.kernels.arrays import empty_sums
+from engine.kernels.ranks import prune
+from engine.kernels.sums import CHUNK, add_product, centre
+from engine.kernels.tiles import TILE
+from engine.ranking import LEVEL, MARGIN, SPARE, Candidates, best
+from engine.targets import make_targets
+from engine.tiling import Columns
+from tests.engine.test_moments import recording
+
+
+@given(
+    top=st.integers(1, 20), n=st.integers(20, 300), levels=st.sampled_from([1, 3, 40, 10**6]), seed=st.integers(0, 999)
+)
+def test_pruning_keeps_what_the_ranking_keeps(top, n, levels, seed):
+    rng = np.random.default_rng(seed)
+    step = rng.choice([LEVEL / 4, MARGIN / 3, 0.01])
+    r = 0.3 + step * rng.integers(0, levels, n) / min(levels, 50)
+    unit = rng.permutation(10 * n)[:n]
+    expected = best(Candidates(np.zeros(n, int), np.zeros(n, int), unit, r), top)
+    kept_r, kept_unit = r.copy(), unit.astype(np.int64)
+    n_kept, floor = np.full((1, 1), n), np.full((1, 1), -np.inf)
+    prune(kept_r, kept_unit, n_kept, floor, 0, 0, top)
+    m = int(n_kept[0, 0])
+    assert m <= top + SPARE
+    again = best(Candidates(np.zeros(m, int), np.zeros(m, int), kept_unit[:m], kept_r[:m]), top)
+    assert set(again.unit) == set(expected.unit)
+    assert floor[0, 0] == np.sort(r)[n - top] - MARGIN
+
+
+def test_a_product_in_chunks_is_that_of_float64_to_rounding():
+    rng = np.random.default_rng(0)
+    data = recording(rng.gamma(2, 5, size=(3 * CHUNK + 5, 200)))
+    n = data.sizes["stimulus"]
+    targets = make_targets(data, assign_folds(data, 1, 0), shuffles=0, seed=0)
+    columns = Columns(targets).arrays
+    x = rng.normal(size=(n, 70)).astype(np.float32)
+    for begin in range(0, 200, columns.width):
+        end = min(begin + columns.width, 200)
+        product = np.zeros((end - begin, 70), np.float32)
+        add_product(columns, begin, end, 0, x, product)
+        exact = targets.z[:, begin:end].T.astype(np.float64) @ x
+        np.testing.assert_allclose(product, exact, atol=1e-6 * np.abs(exact).max())
+
+
+def test_a_unit_that_is_mostly_zero_keeps_its_zeros_and_others_lose_their_mean():
+    rng = np.random.default_rng(0)
+    block = rng.normal(size=(60, TILE)).astype(np.float32) + 5
+    block[rng.permutation(60)[:40], 0] = 0
+    x = np.empty_like(block)
+    tile = empty_sums(1, TILE)
+    centre(block, 0, np.array([0, 60]), x, tile)
+    np.testing.assert_array_equal(x[:, 0], block[:, 0])
+    np.testing.assert_allclose(x[:, 1:], block[:, 1:] - block[:, 1:].mean(0), atol=1e-5)
+    np.testing.assert_allclose(tile.sum_xx[0], (x.astype(np.float64) ** 2).sum(0))
+
+
+def test_compiled_code_older_than_any_source_is_forgotten(tmp_path):
+    (tmp_path / "__pycache__").mkdir()
+    source, old, new = tmp_path / "a.py", tmp_path / "__pycache__" / "a.nbi", tmp_path / "__pycache__" / "b.nbi"
+    for age, path in enumerate([old, source, new]):
+        path.touch()
+        os.utime(path, (1000 + age, 1000 + age))
+    _forget_stale(tmp_path)
+    assert (old.exists(), new.exists()) == (False, True)
