@@ -183,6 +183,48 @@ def list_(what: str, network: str | None, store: Path | None) -> None:
     click.echo(_table(table) if len(table) else "No runs yet. Make one: unitscope match NETWORK RECORDING")
 
 
+@main.command()
+@click.argument("network")
+@click.option("--weights", default="pretrained", show_default=True, help="pretrained, random, or a file of weights.")
+@click.option("--weights-seed", default=0, show_default=True, help="Of random weights.")
+@click.option("--recording", help="A real recording instead of simulated images and sites.")
+@click.option("--images", type=int, help="Simulated images.  [default: 640]")
+@click.option("--sites", type=int, help="Simulated sites.  [default: 50]")
+@click.option("--folds", default=1, show_default=True, help="Parts for held-out values; 1: none.")
+@click.option("--shuffles", default=0, show_default=True, help="Shuffled sites for each region.")
+@click.option("--memory", default="8GiB", show_default=True, help="Bound of the match's peak; peers' activations too.")
+@click.option("--batch", type=click.IntRange(1), help="Images at a time in the match.  [default: as many as fit]")
+@click.option("--repeats", default=3, show_default=True, help="Of everything, in turn; medians are shown.")
+@click.option("--peers", default="numpy,hooks,faiss,thingsvision", show_default=True, help="To compare with, or none.")
+@click.option("--seed", default=0, show_default=True, help="Of simulation, folds and shuffles.")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write everything as JSON, too.")
+def bench(network: str, peers: str, output: Path | None, **settings: Any) -> None:
+    r"""Measure a match of NETWORK on this machine against its floor, and beside other ways.
+
+    The floor is what no program can leave out: decode the images once, one forward pass without hooks, one float32
+    product (sites x stimuli)(stimuli x units) for each layer. Peers run in the same process, in turn: numpy in memory,
+    hooks to disk and numpy, FAISS, THINGSvision; one that is not installed is listed with what installs it.
+
+    \b
+    unitscope bench squeezenet1_1
+    unitscope bench squeezenet1_1 --images 1200 --sites 89 --folds 2 --peers none -o bench.json
+    unitscope bench efficientnet_lite0 --recording cowley-v4/210325 --peers numpy,faiss --repeats 1
+    """
+    from engine.bench import BenchSettings
+    from engine.bench import bench as measure
+
+    if output is not None and not output.absolute().parent.is_dir():
+        raise click.UsageError(
+            f"there is no folder {output.absolute().parent} for -o {output}; make it, or name another."
+        )
+    chosen = () if peers == "none" else tuple(name.strip() for name in peers.split(","))
+    progress = (lambda step: click.echo(step, err=True)) if sys.stderr.isatty() else (lambda step: None)
+    found = measure(BenchSettings(network, peers=chosen, **settings), progress=progress)
+    if output is not None:
+        output.write_text(found.to_json())
+    click.echo(found.describe())
+
+
 def _table(table: pd.DataFrame) -> str:
     text = table.to_string(index=False, na_rep="", justify="left")
     return re.sub(r"[^\S\n]+$", "", text, flags=re.MULTILINE)

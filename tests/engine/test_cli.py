@@ -1,5 +1,7 @@
 """The command line: what it prints, and one sentence instead of a traceback."""
 
+import json
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -83,6 +85,34 @@ def test_simulated_sites_are_said_to_be_simulated(tmp_path):
     code, output = run("match", NETWORK, str(recording.save(tmp_path / "simulated")))
     assert code == 0
     assert "SIMULATED" in output
+
+
+def test_bench_prints_the_table_and_writes_the_json(saved, tmp_path):
+    file = tmp_path / "bench.json"
+    code, output = run(
+        "bench", NETWORK, "--recording", saved, "--repeats", "1", "--peers", "numpy", "--folds", "2", "-o", str(file)
+    )
+    assert code == 0
+    assert "tiny: 4 layers, 5,578 units; 60 images x 7 sites of 'planted'\n" in output
+    assert "SIMULATED" not in output
+    assert "engine.match" in output
+    assert "numpy in memory" in output
+    assert json.loads(file.read_text())["settings"]["folds"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--peers", "numpy, matlab"], "peer 'matlab' is unknown. Choose from numpy, hooks, faiss, thingsvision"),
+        (["--recording", "builtin", "--sites", "9"], "Leave out images and sites, or leave out the recording"),
+        (["--images", "3", "--peers", "none"], "images=3: a whole number of at least 8 is needed."),
+        (["-o", "no/such/folder/bench.json"], "no/such/folder for -o no/such/folder/bench.json; make it, or name"),
+    ],
+)
+def test_bench_refuses_before_it_measures(arguments, message):
+    code, output = run("bench", NETWORK, *arguments)
+    assert code != 0
+    assert message in output
 
 
 def test_every_command_has_examples_or_a_sentence_of_help():
