@@ -1,6 +1,7 @@
 """From the sums of a tile to r, and from r to counts, best positions and the best units."""
 
 import numpy as np
+from numba import njit
 
 from engine.kernels.arrays import compiled
 from engine.ranking import LEVEL, MARGIN, SPARE
@@ -8,6 +9,18 @@ from engine.schema import LOW_VARIATION, MIN_STIMULI, N_R_BINS, ROUNDING
 
 OK, CONSTANT, LOW, NONFINITE = 0, 1, 2, 3
 """Status of a unit."""
+
+NONE = -2.0
+"""In place of an r that there is not: unlike NaN it compares, so that a processor can take several at a time."""
+
+_FIRST_BIN = N_R_BINS // 2
+"""Of r = -1, where ``NONE`` has bin 0."""
+
+_N_BINS = _FIRST_BIN + N_R_BINS + 1
+"""The last one is that of r = 1."""
+
+_reducing = njit(nogil=True, cache=True, error_model="numpy", fastmath={"nnan", "nsz", "reassoc"})
+"""For maxima of numbers, which may be taken in any order."""
 
 
 @compiled
@@ -62,7 +75,7 @@ def normalise(edges, members, tile, status, move, split_sum, inverse):
 
 @compiled
 def correlate(product, split, column, columns, move, split_sum, inverse, r):
-    """Fill ``r`` (tile unit,) float64 with one column's correlations over one split; NaN where there is none.
+    """Fill ``r`` (tile unit,) float64 with one column's correlations over one split; ``NONE`` where there is none.
 
     Parameters
     ----------
@@ -74,24 +87,48 @@ def correlate(product, split, column, columns, move, split_sum, inverse, r):
     float
         The largest |r| before rounding beyond 1 was cut off.
     """
-    largest = 0.0
+    mean, inverse_z, own_sum, own_inverse = (
+        columns.mean_z[split, column],
+        columns.inverse_z[split, column],
+        split_sum[split],
+        inverse[split],
+    )
     for t in range(len(r)):
-        r[t] = -columns.mean_z[split, column] * split_sum[split, t]
+        r[t] = -mean * own_sum[t]
     for fold in range(len(product)):
         if columns.members[split, fold]:
             own, z, moved = product[fold], columns.sum_z[fold, column], move[split, fold]
             for t in range(len(r)):
                 r[t] += own[t] + z * moved[t]
     for t in range(len(r)):
-        value = r[t] * inverse[split, t] * columns.inverse_z[split, column]
-        if abs(value) > largest:
-            largest = abs(value)
-        r[t] = min(max(value, -1.0), 1.0) if value == value else np.nan
+        value = r[t] * own_inverse[t] * inverse_z
+        r[t] = value if value == value else NONE
+    largest = _largest(r)
+    for t in range(len(r)):
+        r[t] = NONE if r[t] == NONE else min(max(r[t], -1.0), 1.0)
     return largest
 
 
+@_reducing
+def _largest(r):
+    """The largest |r|."""
+    largest = 0.0
+    for t in range(len(r)):
+        largest = max(largest, 0.0 if r[t] == NONE else abs(r[t]))
+    return largest
+
+
+@_reducing
+def _highest(r, begin, end):
+    """The highest r of some units."""
+    highest = NONE
+    for t in range(begin, end):
+        highest = max(highest, r[t])
+    return highest
+
+
 @compiled
-def rank(product, begin, columns, channel, position, area, top, move, split_sum, inverse, found):
+def rank(product, begin, columns, channel, position, order, top, move, split_sum, inverse, found):
     """Correlate a tile with some columns over every split, count the units by r and keep the best.
 
     Parameters
@@ -99,7 +136,7 @@ def rank(product, begin, columns, channel, position, area, top, move, split_sum,
     product
         (fold, column, tile unit), sums of x times the columns from ``begin`` on.
     channel, position
-        (tile unit,) int32; the unit's index is ``channel * area + position``.
+        (tile unit,) int32, of the units in ``order``; a unit's index is ``channel * area + position``.
     found
         ``Found``, added to.
 
@@ -108,19 +145,36 @@ def rank(product, begin, columns, channel, position, area, top, move, split_sum,
     float
         The largest |r| before rounding beyond 1 was cut off.
     """
-    r, largest = np.empty(len(channel)), 0.0
+    n_units, area, largest = len(channel), order.area, 0.0
+    r, bins = np.empty(n_units), np.empty(n_units, np.int32)
+    runs = _runs(channel, order)
     for split in range(len(columns.members)):
         for k in range(product.shape[1]):
             column = begin + k
             reached = correlate(product[:, k], split, column, columns, move, split_sum, inverse, r)
             largest = max(largest, reached)
+            highest = _highest(r, 0, n_units)
             if column >= columns.n_sites:
-                _keep_chance(r, split, column - columns.n_sites, channel, position, area, found)
+                if highest >= max(found.null_r[split, column - columns.n_sites], -1.0):
+                    _keep_chance(r, split, column - columns.n_sites, channel, position, area, found)
                 continue
             if split == 0:
-                _count(r, column, channel, position, found)
-            _keep_best(r, split, column, channel, position, area, top, found)
+                _count(r, bins, found.counts[column])
+                _keep_positions(r, runs, channel, position, found.map_r[column], found.map_position[column])
+            if highest >= max(found.floor[split, column], -1.0):
+                _keep_best(r, split, column, channel, position, area, top, found)
     return largest
+
+
+@compiled
+def _runs(channel, order):
+    """Edges of stretches of units of one feature map; of single units where the channels lie side by side."""
+    edges = [0]
+    for t in range(1, len(channel)):
+        if order.is_position_major or channel[t] != channel[t - 1]:
+            edges.append(t)
+    edges.append(len(channel))
+    return np.array(edges)
 
 
 @compiled
@@ -128,7 +182,7 @@ def _keep_chance(r, split, shuffle, channel, position, area, found):
     """The best unit of a shuffled site, the first of equals."""
     best, first = found.null_r[split], found.null_unit[split]
     for t in range(len(r)):
-        if r[t] >= best[shuffle]:
+        if r[t] >= max(best[shuffle], -1.0):
             unit = np.int64(channel[t]) * area + position[t]
             if r[t] > best[shuffle] or unit < first[shuffle]:
                 best[shuffle] = r[t]
@@ -136,13 +190,31 @@ def _keep_chance(r, split, shuffle, channel, position, area, found):
 
 
 @compiled
-def _count(r, site, channel, position, found):
-    """Units by r, and the best position of every feature map, the first of equals."""
-    counts, best, where = found.counts[site], found.map_r[site], found.map_position[site]
+def _count(r, bins, counts):
+    """Units by r: into a histogram of this tile first, two increments at a time, since neighbours share their bins."""
     for t in range(len(r)):
-        if r[t] == r[t]:
-            counts[min(int((r[t] + 1.0) * (N_R_BINS / 2)), N_R_BINS - 1)] += 1
-            c = channel[t]
+        bins[t] = np.int32((r[t] - NONE) * (N_R_BINS / 2))
+    even, odd = np.zeros(_N_BINS, np.int32), np.zeros(_N_BINS, np.int32)
+    for t in range(0, len(r) - 1, 2):
+        even[bins[t]] += 1
+        odd[bins[t + 1]] += 1
+    if len(r) % 2:
+        even[bins[-1]] += 1
+    for k in range(N_R_BINS):
+        counts[k] += even[_FIRST_BIN + k] + odd[_FIRST_BIN + k]
+    counts[N_R_BINS - 1] += even[_N_BINS - 1] + odd[_N_BINS - 1]
+
+
+@compiled
+def _keep_positions(r, runs, channel, position, best, where):
+    """The best position of every feature map, the first of equals."""
+    for k in range(len(runs) - 1):
+        begin, end = runs[k], runs[k + 1]
+        highest = r[begin] if end - begin == 1 else _highest(r, begin, end)
+        c = channel[begin]
+        if highest < best[c] or highest == NONE:
+            continue
+        for t in range(begin, end):
             if r[t] > best[c] or (r[t] == best[c] and position[t] < where[c]):
                 best[c] = r[t]
                 where[c] = position[t]
@@ -154,7 +226,7 @@ def _keep_best(r, split, site, channel, position, area, top, found):
     n_kept, floor = found.n_kept, found.floor
     own_r, own_unit = found.kept_r[split, site], found.kept_unit[split, site]
     for t in range(len(r)):
-        if r[t] >= floor[split, site]:
+        if r[t] >= max(floor[split, site], -1.0):
             if n_kept[split, site] == len(own_r):
                 prune(own_r, own_unit, n_kept, floor, split, site, top)
                 if r[t] < floor[split, site]:

@@ -48,7 +48,7 @@ def summarise_held(block, first, stop, order, columns, top, found):
             for fold in range(n_folds):
                 row = columns.edges[fold]
                 add_product(columns, begin, end, row, x[row : columns.edges[fold + 1]], product[fold])
-            reached = rank(product, begin, columns, channel, position, order.area, top, move, split_sum, inverse, found)
+            reached = rank(product, begin, columns, channel, position, order, top, move, split_sum, inverse, found)
             largest = max(largest, reached)
         if (status == NONFINITE).any():
             _find_nonfinite(block, start, width, found)
@@ -103,7 +103,7 @@ def summarise_sums(first, stop, width, order, columns, sums, products, top, foun
         _, move, split_sum, inverse = _normalised(tile_of(sums, begin, own_width), columns, found)
         channel, position = _places(begin, own_width, order)
         product = product_of(products, begin, own_width, n_folds, n_columns)
-        reached = rank(product, 0, columns, channel, position, order.area, top, move, split_sum, inverse, found)
+        reached = rank(product, 0, columns, channel, position, order, top, move, split_sum, inverse, found)
         largest = max(largest, reached)
     return largest
 
