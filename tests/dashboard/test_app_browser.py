@@ -324,9 +324,10 @@ def test_pictures_are_kept_by_the_browser_and_nothing_else_is_served(visit, serv
 def test_nothing_is_wider_than_the_window(visit, width, height):
     page = visit("?page=site&network=tiny&recording=planted&site=site1")
     page.page.set_viewport_size({"width": width, "height": height})
-    page.page.wait_for_timeout(600)
-    shown = page.page.locator("[data-card=favourites] .thumbs").first.locator(".thumb").count()
-    assert shown == {1280: 8, 1920: 12}[width]
+    from playwright.sync_api import expect
+
+    thumbnails = page.page.locator("[data-card=favourites] .thumbs").first.locator(".thumb")
+    expect(thumbnails).to_have_count({1280: 8, 1920: 12}[width], timeout=15_000)
     assert page.page.locator("main").first.evaluate("main => main.scrollWidth <= main.clientWidth")
 
 
