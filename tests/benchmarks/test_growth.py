@@ -41,7 +41,9 @@ def wide_network(channels: int) -> engine.Network:
     torch.manual_seed(0)
     deep = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
     module = nn.Sequential(nn.Conv2d(3, channels, 3, padding=1), nn.ReLU(), deep, nn.ReLU())
-    return engine.Network.from_module(module.eval(), engine.Preprocessing(resize=(64, 64), crop=None), name=f"wide {channels}")
+    return engine.Network.from_module(
+        module.eval(), engine.Preprocessing(resize=(64, 64), crop=None), name=f"wide {channels}"
+    )
 
 
 def seconds_of(jobs: dict[int, tuple[engine.Network, engine.Recording]], tmp_path: Path) -> dict[int, float]:
