@@ -120,7 +120,8 @@ def _place(folder: Path, name: str, content: bytes | memoryview) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f"{TEMPORARY}{uuid.uuid4().hex}"
     try:
-        temporary.write_bytes(content)
+        with open(temporary, "wb") as file:
+            file.write(content)
         os.replace(temporary, folder / name)
     except BaseException:
         temporary.unlink(missing_ok=True)
