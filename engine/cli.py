@@ -75,6 +75,10 @@ def match_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--seed", default=0, show_default=True, help="Of the folds and the shuffles.")
 @click.option("--batch", type=click.IntRange(1), help="Images at a time.  [default: as many as fit]")
 @click.option("--plan", is_flag=True, help="Print passes and memory, and stop.")
+@click.option("--workers", type=click.IntRange(1), help="Share out among so many processes here, each with --memory.")
+@click.option(
+    "--scheduler", metavar="ADDRESS", help="Share out among the workers of this Dask scheduler, each with --memory."
+)
 @match_options
 def match(
     network: str,
@@ -83,6 +87,8 @@ def match(
     weights_seed: int,
     layers: str | None,
     plan: bool,
+    workers: int | None,
+    scheduler: str | None,
     store: Path | None,
     **settings: Any,
 ) -> None:
@@ -94,18 +100,48 @@ def match(
     unitscope match squeezenet1_1 builtin
     unitscope match efficientnet_lite0 cowley-v4/190923 cowley-v4/210225 --memory 8GiB
     unitscope match squeezenet1_1 cowley-v4/210325 --weights random --weights-seed 3
+    unitscope match squeezenet1_1 cowley-v4/190923 cowley-v4/210225 --workers 2
     """
-    from engine.pipeline import plan_match
-
     opened = [engine.open_recording(name) for name in recordings]
     loaded = engine.load_network(network, weights=weights, seed=weights_seed)
     if layers is not None:
         loaded = loaded.with_layers([name.strip() for name in layers.split(",")])
-    for recording in opened:
-        if plan:
+    show = sys.stderr.isatty()
+    if workers or scheduler:
+        _match_shared(loaded, opened, store, plan=plan, show=show, workers=workers, scheduler=scheduler, **settings)
+    elif plan:
+        from engine.pipeline import plan_match
+
+        for recording in opened:
             click.echo(f"{loaded.name}@{recording.name}: {plan_match(loaded, recording, **settings).describe()}")
-            continue
-        run = engine.match(loaded, recording, store=store, progress=sys.stderr.isatty(), **settings)
+    else:
+        for recording in opened:
+            click.echo(summary(engine.match(loaded, recording, store=store, progress=show, **settings)))
+
+
+def _match_shared(
+    network: "engine.Network",
+    recordings: list["engine.Recording"],
+    store: Path | None,
+    *,
+    plan: bool,
+    show: bool,
+    top: int,
+    folds: int,
+    seed: int,
+    shuffles: int,
+    **how: Any,
+) -> None:
+    """Match on shared workers, all recordings at once; each run is said as soon as it is stored."""
+    from engine.dispatch import match_all, plan_all
+    from engine.matching import MatchSettings
+    from engine.store import store_root
+
+    settings = MatchSettings(top, folds, seed, shuffles)
+    if plan:
+        click.echo(plan_all(network, recordings, settings, **how))
+        return
+    for run in match_all(network, recordings, settings, store_root(store), progress=show, **how):
         click.echo(summary(run))
 
 

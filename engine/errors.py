@@ -42,3 +42,7 @@ class StoreError(EngineError):
 
 class RunNotFoundError(StoreError):
     """No run, or more than one, fits what the user named."""
+
+
+class ClusterError(EngineError):
+    """Workers of a cluster cannot be started or reached, or die."""

@@ -3,11 +3,13 @@
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from numbers import Integral
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from tqdm import tqdm
 from engine.allocation import freed_memory_kept
 from engine.analyses import analyse
 from engine.blocks import Arena
-from engine.costs import measure_costs
+from engine.costs import Costs, measure_costs
 from engine.digests import (
     digest_of,
     match_digest,
@@ -40,7 +42,7 @@ from engine.matching import (
     exact_float32,
     fixed_batch,
 )
-from engine.merging import merge_layers
+from engine.merging import Collect, merge_layers
 from engine.moments import PairMoments, product_dtype
 from engine.networks import Network
 from engine.parts import Parts, open_parts
@@ -75,6 +77,8 @@ def match(
     batch: int | None = None,
     store: str | os.PathLike[str] | None = None,
     progress: bool = True,
+    workers: int | None = None,
+    scheduler: str | None = None,
 ) -> Run:
     """Find, for every site, the units of a network that correlate best with it, and store what was found.
 
@@ -105,6 +109,11 @@ def match(
         Folder of the store; else ``UNITSCOPE_STORE``, else the user's data folder.
     progress
         Whether to show a progress bar.
+    workers
+        Share the work out among so many processes of this machine, each with one thread and ``memory``; started for
+        this call. In a script, call it below ``if __name__ == "__main__":``. Needs ``unitscope[cluster]``.
+    scheduler
+        Address of a Dask scheduler that runs already, whose workers are used instead, each with ``memory``.
 
     Returns
     -------
@@ -117,20 +126,33 @@ def match(
         Before the first forward pass.
     StoreError
         If the result cannot be written; finished layers are kept where they could be.
+    ClusterError
+        If workers cannot be started or reached, are not as they must be, or die again and again.
 
     References
     ----------
     Arend, Han, Schrimpf, Bashivan, Kar, Poggio, DiCarlo & Boix (2018), "Single units in a deep neural network
     functionally correspond with neurons in the brain: preliminary results", CBMM Memo 93.
     """
-    job = _Job(network, recording, MatchSettings(top, folds, seed, shuffles), choose_device(device), memory, batch)
-    root = store_root(store)
+    settings, root = MatchSettings(top, folds, seed, shuffles), store_root(store)
+    if workers is not None or scheduler is not None:
+        from engine.dispatch import match_all
+
+        how = {"workers": workers, "scheduler": scheduler, "device": device, "memory": memory, "batch": batch}
+        (shared,) = match_all(network, [recording], settings, root, progress=progress, **how)  # type: ignore[arg-type]
+        return shared
+    job = Job(network, recording, settings, choose_device(device), memory, batch)
     run = find_run(root, job.digest)
     if run is None:
         job.require_room()
         with run_lock(root, job.digest):
             run = find_run(root, job.digest) or job.compute(root, show=progress)
-    parts = open_parts(root, job.digest)
+    return completed(root, run)
+
+
+def completed(root: Path, run: Run) -> Run:
+    """Add to a run that is there what every run carries, and remove what was kept to resume it."""
+    parts = open_parts(root, run.digest)
     if parts.folder.exists():
         parts.discard()
     for name in WITH_EVERY_RUN:
@@ -151,13 +173,13 @@ def plan_match(
     batch: int | None = None,
 ) -> Plan:
     """Return the plan that ``match`` with the same arguments would follow, without running it."""
-    job = _Job(network, recording, MatchSettings(top, folds, seed, shuffles), choose_device(device), memory, batch)
+    job = Job(network, recording, MatchSettings(top, folds, seed, shuffles), choose_device(device), memory, batch)
     job.require_room()
     with job.ready():
         return job.plan(network.layers["name"].tolist())
 
 
-class _Job:
+class Job:
     """One match: its inputs checked, its digest known, nothing computed yet."""
 
     def __init__(
@@ -209,13 +231,15 @@ class _Job:
 
     def plan(self, layers: list[str]) -> Plan:
         """Plan the passes over ``layers``; inside ``ready``, since the steps are tried first."""
-        costs = measure_costs(self.network, self.recording.stimuli, self.targets, self.device)
-        return plan_passes(
-            self._sizes(layers),
-            self._ways(),
-            costs.seconds(self.targets),
-            inputs_bytes=len(self.targets.stimuli) * self._input_bytes(),
-            memory=self.memory,
+        return self.planner(measure_costs(self.network, self.recording.stimuli, self.targets, self.device))(layers)
+
+    def planner(self, costs: Costs) -> Callable[[Sequence[str]], Plan]:
+        """Return what plans the passes over some layers, where the steps cost that much."""
+        sizes = {one.name: one for one in self._sizes(self.network.layers["name"].tolist())}
+        ways, seconds = self._ways(), costs.seconds(self.targets)
+        inputs_bytes = len(self.targets.stimuli) * self._input_bytes()
+        return lambda layers: plan_passes(
+            [sizes[name] for name in layers], ways, seconds, inputs_bytes=inputs_bytes, memory=self.memory
         )
 
     def _sizes(self, layers: list[str]) -> list[LayerSize]:
@@ -266,57 +290,69 @@ class _Job:
         ):
             yield
 
+    def begin(self, root: Path) -> tuple[Parts, list[str]]:
+        """Return the parts that are there, and the layers that are missing; the caller holds the run's lock."""
+        parts = open_parts(root, self.digest, self._about())
+        return parts, [name for name in self.network.layers["name"] if name not in parts]
+
     def compute(self, root: Path, *, show: bool) -> Run:
         """Compute what is missing and write the run; the caller holds its lock."""
-        about = self._about()
-        parts = open_parts(root, self.digest, about)
-        layers = self.network.layers["name"].tolist()
-        todo = [name for name in layers if name not in parts]
+        parts, todo = self.begin(root)
         started = time.monotonic()
         with self.ready():
             plan = self.plan(todo) if todo else None
             with _bar(self, plan, show=show) as progress:
-                matching = Matching(
-                    self.network,
-                    self.recording.stimuli,
-                    self.targets,
-                    top=self.settings.top,
-                    device=self.device,
-                    keeps_inputs=plan is not None and plan.keeps_inputs,
-                    progress=progress,
-                )
-                done = self._match(matching, plan, parts) if plan is not None else {}
-                results = {name: done[name] if name in done else _lean(parts.read(name)) for name in layers}
-                datasets = self._merge(matching, results, parts)
-        about["compute"] = {
-            "device": str(self.device),
-            "seconds": round(time.monotonic() - started, 1),
-            "plan": plan.describe() if plan else "resumed",
-        }
-        return write_run(root, self.digest, datasets, about)
+                matching = self.matching(progress, keeps_inputs=plan is not None and plan.keeps_inputs)
+                done = {}
+                for name, result in self.results(matching, plan) if plan is not None else ():
+                    parts.write(name, result)
+                    done[name] = _lean(result)
+                datasets = self.merged(parts, partial(collect_responses, matching), done)
+        return self.write(root, datasets, time.monotonic() - started, plan.describe() if plan else "resumed")
 
-    def _match(self, matching: Matching, plan: Plan, parts: Parts) -> dict[str, xr.Dataset]:
+    def matching(self, progress: Progress, *, keeps_inputs: bool = False) -> Matching:
+        """What a pass needs, and what outlives it."""
+        return Matching(
+            self.network,
+            self.recording.stimuli,
+            self.targets,
+            top=self.settings.top,
+            device=self.device,
+            keeps_inputs=keeps_inputs,
+            progress=progress,
+        )
+
+    def results(self, matching: Matching, plan: Plan) -> Iterator[tuple[str, xr.Dataset]]:
+        """Follow the plan, inside ``ready``; yield the result of every layer as soon as it is there."""
         arena = Arena(self._arena_bytes(plan), self.device) if plan.is_held else None
-        done = {}
         for group in plan.passes:
-            results = matching.stream(group, plan.batch) if arena is None else matching.hold(group, arena)
-            for name, result in results:
-                parts.write(name, result)
-                done[name] = _lean(result)
-        return done
+            yield from matching.stream(group, plan.batch) if arena is None else matching.hold(group, arena)
+
+    def write(self, root: Path, datasets: Mapping[str, xr.Dataset], seconds: float, plan: str) -> Run:
+        """Write the run, which says how it was computed."""
+        compute = {"device": str(self.device), "seconds": round(seconds, 1), "plan": plan}
+        return write_run(root, self.digest, datasets, {**self._about(), "compute": compute})
 
     def _arena_bytes(self, plan: Plan) -> int:
         units, n_stimuli = self.network.layers.set_index("name")["units"], len(self.targets.stimuli)
         return max(sum(Arena.bytes_for(n_stimuli, int(units[name])) for name in group) for group in plan.passes)
 
-    def _merge(self, matching: Matching, results: Mapping[str, xr.Dataset], parts: Parts) -> dict[str, xr.Dataset]:
+    def merged(
+        self, parts: Parts, collect_others: Collect, done: Mapping[str, xr.Dataset] = MappingProxyType({})
+    ) -> dict[str, xr.Dataset]:
+        """Merge all layers into what a run holds: those that are ``done`` here, others from their parts.
+
+        ``collect_others`` gives activations that the parts lack.
+        """
+        layers = self.network.layers["name"].tolist()
+        results = {name: done[name] if name in done else _lean(parts.read(name)) for name in layers}
         recording, ids = self.recording.data, self.recording.data[STIMULUS].values.astype(str)
 
         def collect(units: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             held = [name for name in units if "kept" in results[name]]
             kept = {name: rows for name in held if (rows := _kept_rows(parts.read(name), units[name])) is not None}
             others = {name: index for name, index in units.items() if name not in kept}
-            return kept | collect_responses(matching, others)
+            return kept | collect_others(others)
 
         merged = merge_layers(results, recording, self.targets, self.network.layers, self.settings.top, collect)
         merged["match_responses"] = merged["match_responses"].sel({STIMULUS: ids})
@@ -376,10 +412,12 @@ def _on_device(network: Network, device: torch.device) -> Iterator[None]:
         yield
     finally:
         network.module.to(home)
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
 
 
 @contextmanager
-def _bar(job: _Job, plan: Plan | None, *, show: bool) -> Iterator[Progress]:
+def _bar(job: Job, plan: Plan | None, *, show: bool) -> Iterator[Progress]:
     """Show progress over all passes, one that scores the candidates included."""
     n = len(job.targets.stimuli)
     passes = len(plan.passes) + (not plan.is_held) if plan else 1
