@@ -15,7 +15,10 @@ def plan_of(units: list[int], memory: int, decode: float = 1.0):
     """What plans groups of layers that each take a second of forward pass more than the one before."""
     sizes = {f"layer{k}": LayerSize(f"layer{k}", n) for k, n in enumerate(units)}
     seconds = Seconds(
-        decode, {name: k + 1.0 for k, name in enumerate(sizes)}, lambda way, n: n * way.bytes_per_unit / 9, lambda n_bytes: 0.0
+        decode,
+        {name: k + 1.0 for k, name in enumerate(sizes)},
+        lambda way, n: n * way.bytes_per_unit / 9,
+        lambda n_bytes: 0.0,
     )
     return list(sizes), lambda layers: plan_passes(
         [sizes[name] for name in layers], WAYS, seconds, inputs_bytes=10**9, memory=memory
