@@ -14,12 +14,8 @@ WAYS = [Way(True, 16, 4, 100), Way(False, 8, 2, 50)]
 def plan_of(units: list[int], memory: int, decode: float = 1.0):
     """What plans groups of layers that each take a second of forward pass more than the one before."""
     sizes = {f"layer{k}": LayerSize(f"layer{k}", n) for k, n in enumerate(units)}
-    seconds = Seconds(
-        decode,
-        {name: k + 1.0 for k, name in enumerate(sizes)},
-        lambda way, n: n * way.bytes_per_unit / 9,
-        lambda n_bytes: 0.0,
-    )
+    forward = {name: k + 1.0 for k, name in enumerate(sizes)}
+    seconds = Seconds(decode, forward, lambda way, n: n * way.bytes_per_unit / 9, take=lambda n_bytes: n_bytes / 50)
     return list(sizes), lambda layers: plan_passes(
         [sizes[name] for name in layers], WAYS, seconds, inputs_bytes=10**9, memory=memory
     )
