@@ -11,6 +11,7 @@ import click
 import pandas as pd
 
 import engine
+from engine.allocation import freed_memory_kept
 from engine.errors import EngineError
 
 _STORE = click.option(
@@ -115,8 +116,9 @@ def match(
         for recording in opened:
             click.echo(f"{loaded.name}@{recording.name}: {plan_match(loaded, recording, **settings).describe()}")
     else:
-        for recording in opened:
-            click.echo(summary(engine.match(loaded, recording, store=store, progress=show, **settings)))
+        with freed_memory_kept(matches=len(opened)):
+            for recording in opened:
+                click.echo(summary(engine.match(loaded, recording, store=store, progress=show, **settings)))
 
 
 def _match_shared(
