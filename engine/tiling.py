@@ -20,7 +20,7 @@ from threadpoolctl import ThreadpoolController
 from engine.allocation import zeros
 from engine.blocks import Block, UnitOrder
 from engine.kernels import arrays
-from engine.kernels.ranks import prune_all
+from engine.kernels.ranks import ROOM, prune_all
 from engine.kernels.tiles import TILE, add_rows, summarise_held, summarise_sums
 from engine.moments import require_in_range
 from engine.ranking import SPARE, Candidates, best
@@ -197,7 +197,7 @@ def _order(order: UnitOrder) -> arrays.Order:
 def _nothing_found(channels: int, top: int, columns: Columns, floor: np.ndarray) -> arrays.Found:
     """Room for what one thread finds; ``floor`` is that of all threads."""
     n_splits, n_sites, n_shuffles = len(columns.arrays.members), columns.n_sites, columns.n_columns - columns.n_sites
-    places = (n_splits, n_sites, 3 * (top + SPARE))
+    places = (n_splits, n_sites, ROOM * (top + SPARE))
     return arrays.Found(
         counts=np.zeros((n_sites, N_R_BINS), np.int64),
         map_r=np.full((n_sites, channels), -np.inf),

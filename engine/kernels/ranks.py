@@ -19,6 +19,9 @@ _FIRST_BIN = N_R_BINS // 2
 _N_BINS = _FIRST_BIN + N_R_BINS + 1
 """The last one is that of r = 1."""
 
+ROOM = 6
+"""Units that are kept before those that cannot be among the best are dropped, as a multiple of those that then stay."""
+
 _ROWS = 4
 """Histograms that take units in turn."""
 
@@ -93,11 +96,11 @@ def correlate(product, k, split, column, columns, move, split_sum, inverse, r):
     tuple of float
         The highest r; and the largest |r| before rounding beyond 1 was cut off.
     """
-    mean, inverse_z = columns.mean_z[split, column], columns.inverse_z[split, column]
+    inverse_z = columns.inverse_z[split, column]
     if inverse_z != inverse_z:
         r[:] = NONE
         return NONE, 0.0
-    own_sum, own_inverse = split_sum[split], inverse[split]
+    mean, own_sum, own_inverse = columns.mean_z[split, column], split_sum[split], inverse[split]
     is_first = True
     for fold in range(len(product)):
         if not columns.members[split, fold]:
@@ -105,7 +108,7 @@ def correlate(product, k, split, column, columns, move, split_sum, inverse, r):
         own, z, moved = product[fold, k], columns.sum_z[fold, column], move[split, fold]
         if is_first:
             for t in range(len(r)):
-                r[t] = own[t] + (z * moved[t] - mean * own_sum[t])
+                r[t] = own[t] - mean * own_sum[t]
         else:
             for t in range(len(r)):
                 r[t] += own[t] + z * moved[t]
@@ -140,12 +143,12 @@ def _highest(r, begin, end):
 
 
 @_reducing
-def _highest_above(r, begin, end, best, channel):
-    """By how much some r exceed, at most, the best of their channels, which lie side by side from ``channel`` on."""
-    highest = NONE
+def _first(r, begin, end, value):
+    """The first unit with this very r."""
+    first = np.int32(end)
     for t in range(begin, end):
-        highest = max(highest, r[t] - best[channel + t - begin])
-    return highest
+        first = min(first, np.int32(t) if r[t] == value else np.int32(end))
+    return first
 
 
 @compiled
@@ -234,17 +237,24 @@ def _keep_positions(r, places, order, best, where):
     channel, position, runs = places.channel, places.position, places.runs
     for k in range(len(runs) - 1):
         begin, end = runs[k], runs[k + 1]
-        c = channel[begin]
         if order.is_position_major:
-            if _highest_above(r, begin, end, best, c) < 0:
-                continue
-        elif _highest(r, begin, end) < best[c]:
+            _keep_position(r[begin:end], position[begin], best[channel[begin] :], where[channel[begin] :])
             continue
-        for t in range(begin, end):
-            c = channel[t]
-            if r[t] != NONE and (r[t] > best[c] or (r[t] == best[c] and position[t] < where[c])):
-                best[c] = r[t]
-                where[c] = position[t]
+        c, highest = channel[begin], _highest(r, begin, end)
+        if highest >= best[c] and highest != NONE:
+            at = position[_first(r, begin, end, highest)]
+            where[c] = at if highest > best[c] else min(at, where[c])
+            best[c] = highest
+
+
+@compiled
+def _keep_position(r, position, best, where):
+    """One position of channels that lie side by side."""
+    for t in range(len(r)):
+        is_better = r[t] > best[t] or (r[t] == best[t] and position < where[t])
+        is_better = is_better and r[t] != NONE
+        best[t] = r[t] if is_better else best[t]
+        where[t] = position if is_better else where[t]
 
 
 @compiled
