@@ -1,5 +1,7 @@
 """The command ``unitscope``: fetch, match, analyse, list; other packages add theirs as ``unitscope.commands``."""
 
+import atexit
+import gc
 import re
 import sys
 from collections.abc import Callable
@@ -48,6 +50,7 @@ def main() -> None:
     Begin with:   unitscope demo
     Your data:    unitscope match NETWORK RECORDING, then unitscope serve
     """
+    atexit.register(gc.freeze)  # a search for garbage in what the system is about to free takes a second
 
 
 def match_options(command: Callable[..., None]) -> Callable[..., None]:
