@@ -132,9 +132,10 @@ class Source:
                     f"run {run.digest[:12]} is {run.network} against {run.recording}; the {what} given here ({name}) "
                     "are others. Give the network and the recording that were matched, or match these first."
                 )
+            again = match_command(run) or shlex.join(["unitscope", "match", run.network, run.recording])
             raise SettingsError(
                 f"run {run.digest[:12]} is {run.network} against {run.recording}, but the {what} that this name opens "
-                f"now are others than those that were matched: files or code changed since. Match again: {_match(run)}"
+                f"now are others than those that were matched: files or code changed since. Match again: {again}"
             )
 
 
@@ -145,6 +146,21 @@ def recorded_network(run: Run) -> tuple[str, dict[str, Any]] | None:
         return name, {"weights": "pretrained"}
     seed = re.fullmatch(r"random, seed (\d+)", weights)
     return (name, {"weights": "random", "seed": int(seed[1])}) if seed else None
+
+
+def match_command(run: Run) -> str:
+    """Return the command that makes a run again, "" if the run cannot tell which network it was.
+
+    It names no layers: a run of chosen layers needs them in addition.
+    """
+    recorded = recorded_network(run)
+    if recorded is None:
+        return ""
+    name, options = recorded
+    random = ["--weights=random", f"--weights-seed={options['seed']}"] if "seed" in options else []
+    settings = {**run.settings, "seed": run.manifest.get("seed", 0)}
+    told = [f"--{key}={settings[key]}" for key in ("top", "folds", "shuffles", "seed") if key in settings]
+    return shlex.join(["unitscope", "match", name, run.recording, *random, *told])
 
 
 def _where(name: str) -> str:
@@ -180,9 +196,3 @@ def _give_recording(run: Run) -> str:
         f"the images of recording {run.recording!r}, which is not on this machine under that name: give recording= in "
         f"Python, --recording NAME_OR_PATH on the command line.{fetch}"
     )
-
-
-def _match(run: Run) -> str:
-    name, options = recorded_network(run) or (run.network, {})
-    random = ["--weights", "random", "--weights-seed", str(options["seed"])] if "seed" in options else []
-    return shlex.join(["unitscope", "match", name, run.recording, *random])
