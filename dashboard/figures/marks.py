@@ -276,5 +276,14 @@ ROLES: Final[Mapping[str, Role]] = {
     "NetworkLayerHeldOutDense": Role(fill="paper", stroke="network", width=1.25, size=5),
     "NetworkLayer": Role(fill="network", size=7),
     "NetworkLayerHeldOut": Role(fill="paper", stroke="network", width=1.25, size=7),
+    # bars of a region, natural and rotated
+    "Bar": Role(fill="region"),
+    "BarRotated": Role(fill="region", alpha=(0.45, 0.5)),
+    "BarStandardised": Role(fill="region", alpha=(0.25, 0.3)),
+    "BarHeldOut": Role(fill="paper", stroke="region", width=2),
+    "BarRotatedHeldOut": Role(fill="paper", stroke="region", width=1.25),
+    "BarStandardisedHeldOut": Role(fill="paper", stroke="region", width=1.25, dash=(3, 2)),
+    "BarError": Role(stroke="ink", width=1.25),
+    "BarValue": Role(fill="text2", font_px=10, align="center", baseline="bottom", offset=(0, -3)),
 }
 """Role -> look. "region" and "network" are resolved by the drawing or the mark, every other colour is a token."""
