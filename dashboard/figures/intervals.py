@@ -7,8 +7,9 @@ import xarray as xr
 from dashboard.figures import chance
 from dashboard.figures.keys import Key
 from dashboard.figures.marks import Axes, Drawing, Hit, Mark, boxes, labels, line, points, segments
+from dashboard.figures.placement import name_ticks
 from dashboard.figures.scales import r_ticks
-from dashboard.figures.wording import elided, fixed, known_of, plural, thousands
+from dashboard.figures.wording import fixed, known_of, plural, thousands
 from dashboard.theme import CONTROL
 
 TITLE = "How certain each site is"
@@ -35,7 +36,6 @@ KEYS = (
 )
 _ASIDE = 0.2
 _NOTES_TO = 1.17
-_LABEL_PX = 6.2
 _COLUMNS = (
     "correlation",
     "correlation_low",
@@ -108,7 +108,7 @@ def describe(data: pd.DataFrame, *, site: str | None = None, network: str = "net
         Axes(
             (left, right),
             (low, _NOTES_TO),
-            _ticks(names, width - 70),
+            name_ticks(names, width - 70),
             r_ticks(low, 1.0, most=6),
             "Site, by r",
             "r",
@@ -189,12 +189,3 @@ def _unreliable(data: pd.DataFrame) -> str:
 def _written(data: pd.DataFrame, name: str) -> np.ndarray:
     rows = zip(*(data[f"{name}{end}"] for end in ("", "_low", "_high")), strict=True)
     return np.array([f"{fixed(r)} ({fixed(low)} to {fixed(high)})" for r, low, high in rows], dtype=object)
-
-
-def _ticks(names: np.ndarray, width_px: float) -> list[tuple[float, str]]:
-    written = [elided(str(name), 10) for name in names]
-    if not written:
-        return []
-    fitting = max(int(width_px // (max(map(len, written)) * _LABEL_PX + 18)), 2)
-    step = max(int(np.ceil(len(written) / fitting)), 1)
-    return [(float(i), written[i]) for i in range(0, len(written), step)]

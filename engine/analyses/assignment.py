@@ -17,8 +17,6 @@ from engine.store import Run
 
 VERSION = 1
 _SECONDS_PER_PAIR = 2e-9
-_FORBIDDEN = -1e3
-"""In place of r where a site cannot have a unit: no sum of r over sites makes up for it."""
 _UNIT = ("layer", "unit", "channel", "y", "x")
 
 
@@ -117,7 +115,8 @@ def one_to_one(r: np.ndarray) -> np.ndarray:
     """
     chosen = np.full(len(r), -1)
     if r.size:
-        site, unit = linear_sum_assignment(np.where(np.isnan(r), _FORBIDDEN, r), maximize=True)
+        forbidden = -2.0 * (len(r) + 1)  # no sum of r over the sites makes up for it
+        site, unit = linear_sum_assignment(np.where(np.isnan(r), forbidden, r), maximize=True)
         allowed = ~np.isnan(r[site, unit])
         chosen[site[allowed]] = unit[allowed]
     return chosen

@@ -16,8 +16,9 @@ from engine.store import Run
 VERSION = 1
 PER_DECADE = 10
 POOL = "pool"
-LEAST_SHARE = 0.99
-"""Probability that the best of the drawn units is ranked, from which on its held-out r can be told."""
+LEAST_RANKED, LEAST_KNOWN = 0.99, 0.9
+"""Probabilities that the best of the drawn units is ranked, and that its held-out r is defined, to tell that r from;
+the latter is also the least share of the sites that a median over sites needs."""
 _SECONDS_PER_TERM = 4e-8
 
 
@@ -30,7 +31,8 @@ def compute(run: Run, *, seed: int = 0) -> xr.Dataset:
     most half a bin times the probability that the best is none of the 100, which is stored as ``rounding``.
 
     A held-out r of the best of m drawn units is known where that unit is nearly always (99 %) among the ranks of every
-    fold, that is for large m; it is the mean over the ranks that it may take.
+    fold, that is for large m; it is the mean over the ranks that it may take. A unit that does not vary on the left-out
+    part has no r there and is left out; up to 10 % of such units, and of sites without a value, are let pass.
 
     Parameters
     ----------
@@ -45,10 +47,10 @@ def compute(run: Run, *, seed: int = 0) -> xr.Dataset:
         ``correlation``, ``rounding``, ``held_out`` (site, pool), expected best r over the draws, its largest error, and
         its held-out r; NaN beyond the site's units; ``n_units`` (site), ranked units; ``median_correlation``,
         ``median_rounding``, ``median_held_out`` (region, pool), over sites, where all sites of the region with a match
-        have the value; ``random`` (region, pool), median of the best r of as many independent random units (closed
-        form); ``n_sites``, ``n_matched``, ``n_units_median`` (region). Coordinate ``pool``: candidate units,
-        10 per decade, the same grid in every run, and the largest number of units of a site;
-        ``region_of_site`` (site).
+        have an r; ``n_held_out`` (region, pool), sites that the held-out median is over; ``random`` (region, pool),
+        median of the best r of as many independent random units (closed form); ``n_sites``, ``n_matched``,
+        ``n_units_median`` (region). Coordinates: ``pool``, candidate units, 10 per decade, the same grid in every run,
+        and the largest number of units of a site; ``region_of_site`` (site).
 
     References
     ----------
@@ -162,7 +164,8 @@ def _held_out_of(held_out: np.ndarray, n_units: int, sizes: np.ndarray) -> np.nd
     known = np.isfinite(held_out)
     share = probability[:, known].sum(axis=1)
     expected = probability[:, known] @ held_out[known] / np.where(share > 0, share, 1.0)
-    return np.where((share >= LEAST_SHARE) & (sizes <= n_units), expected, np.nan)
+    is_told = (probability.sum(axis=1) >= LEAST_RANKED) & (share >= LEAST_KNOWN) & (sizes <= n_units)
+    return np.where(is_told, expected, np.nan)
 
 
 def _of_regions(
@@ -170,13 +173,16 @@ def _of_regions(
 ) -> xr.Dataset:
     regions = sorted(set(region.tolist()))
     matched = np.isfinite(sites["correlation"][:, 0])
-    variables: dict[str, list[np.ndarray]] = {f"median_{name}": [] for name in sites} | {"random": []}
+    names = (*(f"median_{name}" for name in sites), "n_held_out", "random")
+    variables: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for name in regions:
         here = (region == name) & matched
+        least = {score: here.sum() * (LEAST_KNOWN if score == "held_out" else 1.0) for score in sites}
         for score, values in sites.items():
-            known = np.isfinite(values[here])
-            complete = known.all(axis=0) if score != "held_out" else known.sum(axis=0) >= _with_held_out(sites, here)
-            variables[f"median_{score}"].append(np.where(complete & here.any(), median(values[here].T), np.nan))
+            n_known = np.isfinite(values[here]).sum(axis=0)
+            is_told = (n_known >= least[score]) & (n_known > 0)
+            variables[f"median_{score}"].append(np.where(is_told, median(values[here].T), np.nan))
+        variables["n_held_out"].append(np.isfinite(sites["held_out"][here]).sum(axis=0))
         n = int(np.median(n_seen[here])) if here.any() else 0
         variables["random"].append(np.array([best_r(n, m) if n > 2 else np.nan for m in sizes]))
     per_region = {
@@ -189,8 +195,3 @@ def _of_regions(
         | {name: (REGION, np.array(values)) for name, values in per_region.items()},
         {REGION: regions},
     )
-
-
-def _with_held_out(sites: dict[str, np.ndarray], here: np.ndarray) -> int:
-    """Sites that have a held-out r among all their units."""
-    return max(int(np.isfinite(sites["held_out"][here]).any(axis=1).sum()), 1)

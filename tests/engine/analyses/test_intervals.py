@@ -11,13 +11,13 @@ from engine.analyses import intervals
 from engine.analyses.resampling import Pairs, matched_pairs, resample_scores, stratified_weights
 from engine.errors import SettingsError
 from engine.exact import correlate_exactly
+from tests.engine.analyses.two_runs import two_runs
 from tests.engine.worked_example import N_STIMULI, planted_recording, tiny_network
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    recording = planted_recording(tiny_network(), noise=0.7, missing=0.05)
-    return engine.match(tiny_network(), recording, store=tmp_path_factory.mktemp("store"), progress=False)
+def run():
+    return two_runs()[0]
 
 
 @pytest.fixture(scope="module")
