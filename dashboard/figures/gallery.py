@@ -108,7 +108,7 @@ def _gray(pixels: np.ndarray) -> np.ndarray:
 def _strip(pictures: list[np.ndarray]) -> np.ndarray:
     """(pixel_y upwards, pixel_x) places in the ramp from paper (0) to ink (1); NaN between the pictures."""
     if not pictures:
-        return np.full((1, 1), np.nan)
+        return np.zeros((1, 1))
     lightness = np.array([oklab(f"#{level:02X}{level:02X}{level:02X}")[0] for level in range(256)])
     place = np.clip((1 - lightness) / (1 - _DARKEST), 0, 1)
     height, width = pictures[0].shape

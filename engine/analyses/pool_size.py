@@ -45,7 +45,8 @@ def compute(run: Run, *, seed: int = 0) -> xr.Dataset:
     -------
     xr.Dataset
         ``correlation``, ``rounding``, ``held_out`` (site, pool), expected best r over the draws, its largest error, and
-        its held-out r; NaN beyond the site's units; ``n_units`` (site), ranked units; ``median_correlation``,
+        its held-out r; NaN without a match; ``n_units`` (site), ranked units, which all are candidates where the pool
+        is larger (sites differ where responses are missing); ``median_correlation``,
         ``median_rounding``, ``median_held_out`` (region, pool), over sites, where all sites of the region with a match
         have an r; ``n_held_out`` (region, pool), sites that the held-out median is over; ``random`` (region, pool),
         median of the best r of as many independent random units (closed form); ``n_sites``, ``n_matched``,
@@ -104,7 +105,7 @@ def expected_best(top: np.ndarray, counts: np.ndarray, sizes: np.ndarray) -> tup
     Returns
     -------
     expected, rounding : np.ndarray
-        (site, pool); NaN where m exceeds the site's units, or the site has none.
+        (site, pool); all units of a site where m exceeds them; NaN for a site without any.
     """
     found = [_expected_best(row, count, sizes) for row, count in zip(top, counts, strict=True)]
     return np.array([e for e, _ in found]).reshape(len(top), -1), np.array([r for _, r in found]).reshape(len(top), -1)
@@ -127,13 +128,11 @@ def _expected_best(top: np.ndarray, count: np.ndarray, sizes: np.ndarray) -> tup
     unknown = np.full(len(sizes), np.nan)
     if not len(top) or not n_units:
         return unknown, unknown
-    fits = sizes <= n_units
     middle, half, size = _below(count[::-1], len(top), top[-1])
     n_above = np.concatenate([np.arange(len(top) + 1), len(top) + np.cumsum(size)])
     probability = -np.diff(none_drawn(n_units, n_above, np.minimum(sizes, n_units)), axis=1)
     expected = probability @ np.concatenate([top, middle])
-    rounding = probability[:, len(top) :] @ half
-    return np.where(fits, expected, np.nan), np.where(fits, rounding, np.nan)
+    return expected, probability[:, len(top) :] @ half
 
 
 def _below(count: np.ndarray, n_top: int, lowest: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -164,7 +163,7 @@ def _held_out_of(held_out: np.ndarray, n_units: int, sizes: np.ndarray) -> np.nd
     known = np.isfinite(held_out)
     share = probability[:, known].sum(axis=1)
     expected = probability[:, known] @ held_out[known] / np.where(share > 0, share, 1.0)
-    is_told = (probability.sum(axis=1) >= LEAST_RANKED) & (share >= LEAST_KNOWN) & (sizes <= n_units)
+    is_told = (probability.sum(axis=1) >= LEAST_RANKED) & (share >= LEAST_KNOWN)
     return np.where(is_told, expected, np.nan)
 
 

