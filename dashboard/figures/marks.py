@@ -276,5 +276,14 @@ ROLES: Final[Mapping[str, Role]] = {
     "NetworkLayerHeldOutDense": Role(fill="paper", stroke="network", width=1.25, size=5),
     "NetworkLayer": Role(fill="network", size=7),
     "NetworkLayerHeldOut": Role(fill="paper", stroke="network", width=1.25, size=7),
+    # bars
+    "Bar": Role(fill="network"),
+    "BarFaint": Role(fill="network", alpha=(0.35, 0.4)),
+    "BarInset": Role(fill="control", stroke="paper", width=1),
+    "BarError": Role(stroke="ink", width=1.25),
+    "BarHeading": Role(fill="ink", font_px=11),
+    "LineNote": Role(fill="region", align="left"),
+    "PanelTitle": Role(fill="ink", font_px=11, align="center", baseline="bottom", offset=(0, -4)),
+    "PanelTitleBold": Role(fill="ink", font_px=12, is_bold=True, align="left", baseline="bottom", offset=(0, -4)),
 }
 """Role -> look. "region" and "network" are resolved by the drawing or the mark, every other colour is a token."""

@@ -17,6 +17,7 @@ from engine.errors import MemoryBudgetError
 from engine.layers import require_known
 from engine.matching import choose_device, exact_float32, fixed_batch, halving
 from engine.planning import format_bytes, parse_memory
+from engine.pooling import fast_max_pooling
 
 BLOCK = 4096
 """Units of a layer that are handed over at a time."""
@@ -154,7 +155,7 @@ def _ready(source: Any, device: torch.device) -> Iterator[None]:
     home = next((p.device for p in module.parameters()), torch.device("cpu"))
     module.to(device)
     try:
-        with exact_float32(), freed_memory_kept():
+        with exact_float32(), freed_memory_kept(), fast_max_pooling(module):
             yield
     finally:
         module.to(home)

@@ -74,6 +74,7 @@ def compute(run: Run, source: Any, *, seed: int = 0, layer: str | None = None, c
         ``single`` (site), r of the best unit of the network, chosen and scored on all stimuli, the paper's number;
         ``single_in_layer`` (site), the same within the layer; ``unit`` (split, site), the layer's unit of each split;
         ``penalty`` (split, site), the ridge penalty as a share of the training stimuli's total variance;
+        ``site_region`` (site), the region of each site;
         ``layer``, ``region_status``, ``n_units``, ``n_nonfinite`` (units left out), ``n_stimuli``, ``n_sites``,
         ``n_left_out`` (sites), ``n_components``, ``n_unconverged`` (PLS fits), ``stratified_by`` (region).
 
@@ -269,6 +270,7 @@ def _dataset(run: Run, regions: Sequence[_Region]) -> xr.Dataset:
             "unit": (("split", SITE), unit),
             "penalty": (("split", SITE), penalty),
             **{name: (REGION, np.array(values)) for name, values in counts.items()},
+            "site_region": (SITE, recording[REGION].values.astype(str)),
             LAYER: (REGION, np.array([region.layer for region in regions])),
             "region_status": (REGION, np.array([region.status for region in regions])),
         },

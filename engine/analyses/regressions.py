@@ -11,7 +11,6 @@ from warnings import catch_warnings, simplefilter
 import numpy as np
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 
 N_SPLITS: Final = 10
@@ -115,11 +114,33 @@ def predict_pls(x: np.ndarray, y: np.ndarray, new: np.ndarray, n_components: int
 
 
 def predict_ridge(x: np.ndarray, y: np.ndarray, new: np.ndarray) -> Prediction:
-    """Predict by ridge regression, with a penalty for each site by efficient leave-one-out on the training stimuli."""
-    total = float((x**2).sum())
-    model = RidgeCV(alphas=PENALTIES * total, alpha_per_target=True).fit(x, y)
-    predicted = model.predict(new).reshape(len(new), y.shape[1])
-    return Prediction(predicted, penalty=np.atleast_1d(model.alpha_) / total)
+    """Predict by ridge regression, with a penalty for each site by leave-one-out on the training stimuli.
+
+    As scikit-learn's ``RidgeCV(alpha_per_target=True)``, which would decompose ``x`` once more: its columns are
+    orthogonal, so each penalty costs one product.
+
+    Parameters
+    ----------
+    x, new
+        (stimulus, dimension) of training and test stimuli, from ``coordinates``.
+    y
+        (stimulus, site) responses to the training stimuli.
+    """
+    variance = (x**2).sum(axis=0)
+    basis, mean = x / np.sqrt(variance), y.mean(axis=0)
+    weights = basis.T @ (y - mean)
+    total = variance.sum()
+    errors = [_left_out_error(basis, weights, y - mean, variance / (variance + share * total)) for share in PENALTIES]
+    chosen = PENALTIES[np.argmin(errors, axis=0)]
+    shrunk = weights * np.sqrt(variance)[:, None] / (variance[:, None] + chosen * total)
+    return Prediction(new @ shrunk + mean, penalty=chosen)
+
+
+def _left_out_error(basis: np.ndarray, weights: np.ndarray, y: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Mean squared error (site,) of predicting each stimulus from all others, ``kept`` of each dimension."""
+    residual = y - basis @ (weights * kept[:, None])
+    leverage = (basis**2) @ kept + 1 / len(y)
+    return ((residual / (1 - leverage)[:, None]) ** 2).mean(axis=0)
 
 
 def correlate(predicted: np.ndarray, response: np.ndarray) -> np.ndarray:
