@@ -147,7 +147,7 @@ def _rows(title: str, found: xr.Dataset, region: str, index: int) -> list[tuple]
     token, n_splits, n_folds = network_token(index), found.sizes["split"], found.sizes["fold"]
     single, pls = float(np.nanmedian(found["single"].values[own])), found.sel(predictor="pls")
     paper = "as in the paper, not like for like"
-    rows = [
+    rows: list[tuple] = [
         (*about, paper, "best unit of the network, all images", single, np.nan, True, token),
         (*about, paper, "PLS of the layer, held out", float(pls["score"]), float(pls["error"]), False, token),
     ]

@@ -20,7 +20,8 @@ from threadpoolctl import threadpool_limits
 
 from engine.analyses.classifiers import COST_SPLITS, COSTS, confusion, learn, splits, z_score
 from engine.analyses.confusions import similarity
-from engine.analyses.populations import POPULATIONS, Populations, draw_random, gather, usable_regions
+from engine.analyses.decodable_regions import draw_random, usable_regions
+from engine.analyses.populations import POPULATIONS, Populations, gather
 from engine.errors import SettingsError
 from engine.schema import FOLD, REGION, STIMULUS
 from engine.store import Run

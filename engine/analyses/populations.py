@@ -6,14 +6,14 @@ that all of these sites saw.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import xarray as xr
 from PIL import Image
 
-from engine.schema import FOLD, LAYER, MATCH_UNIT, REGION, SITE, STIMULUS
+from engine.analyses.decodable_regions import Region, Unit, paired, units_of
+from engine.schema import LAYER, MATCH_UNIT, REGION, SITE, STIMULUS
 from engine.store import Run
 
 POPULATIONS: Final = ("neural", "matched", "random", "pixels")
@@ -23,36 +23,6 @@ PIXEL_EDGE: Final = 32
 
 _LUMA: Final = (0.299, 0.587, 0.114)
 _NO_SOURCE: Final = "no activations of other units than the run's: the network and the images of the run are needed"
-
-Unit = tuple[str, int]
-"""Layer and index in it."""
-
-
-@dataclass(frozen=True)
-class Region:
-    """Sites and stimuli of a region that can be decoded, and the units that its sites are matched with.
-
-    ``status`` is "ok", or says why there are none.
-    """
-
-    name: str
-    categories: list[str]
-    sites: np.ndarray
-    """(site,) positions in the recording."""
-    stimuli: np.ndarray
-    """(stimulus,) positions in the recording."""
-    labels: np.ndarray
-    """(stimulus,) int."""
-    fold: np.ndarray
-    """(stimulus,) int, part that the stimulus belongs to."""
-    n_folds: int
-    """0 where there is no match on a part of the stimuli."""
-    matched: np.ndarray
-    """(1 + n_folds, site, 2) layer and index: the match on all stimuli, then on all parts but each."""
-    n_left_out: int
-    status: str = "ok"
-    random: tuple[np.ndarray, ...] = ()
-    """(run, site) index of a unit in the layer of the site's match: as ``matched``, for all stimuli, then each part."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +96,7 @@ class Populations:
         if matched is not None:
             found["matched"] = matched
         if self.random_status == "ok":
-            random = self._of_units(_paired(self.of.matched[part], self.of.random[part][draw]))
+            random = self._of_units(paired(self.of.matched[part], self.of.random[part][draw]))
             found |= {} if random is None else {"random": random}
         return found | {"pixels": best_pixels(self.pixels, self.response, chosen_on)}
 
@@ -139,8 +109,7 @@ class Populations:
     def _statuses(self, images: Sequence[str]) -> list[list[str]]:
         if self.status != "ok":
             return [[self.status] * len(images)] * len(POPULATIONS)
-        disjoint = "ok" if self.n_folds else "the run has no folds that leave enough stimuli of each category"
-        folds = {"shared": "ok", "disjoint": disjoint}
+        folds = {"shared": "ok", "disjoint": self.of.disjoint_status}
         known = dict.fromkeys(POPULATIONS, "ok") | {"random": self.random_status}
         rows = [[known[name] if folds[of] == "ok" else folds[of] for of in images] for name in POPULATIONS]
         is_known = all(self._of_units(units) is not None for units in self.of.matched)
@@ -149,77 +118,11 @@ class Populations:
         return rows
 
 
-def usable_regions(run: Run, *, least: int) -> list[Region]:
-    """Find, for each region, the sites with a match and the stimuli that have a category and that these sites saw.
-
-    Parameters
-    ----------
-    least
-        Stimuli of each category that are needed.
-    """
-    recording, matches = run.dataset("recording"), run.dataset("matches")
-    matches = matches.sel({SITE: recording[SITE].values})
-    labels = recording["category"].values.astype(str)
-    categories = sorted(set(labels.tolist()) - {""})
-    has_match = (matches["site_status"].values == "ok") & (matches["match_unit"].values[:, 0] >= 0)
-    response = recording["response"].transpose(STIMULUS, SITE).values
-    fold = run.dataset("folds")["fold"].sel({STIMULUS: recording[STIMULUS].values}).values
-    matched = _matched_units(run, recording[SITE].values)
-    regions = recording[REGION].values.astype(str)
-    found = []
-    for name in sorted(set(regions.tolist())):
-        sites = np.flatnonzero((regions == name) & has_match)
-        seen = np.isfinite(response[:, sites]).all(axis=1) & (labels != "")
-        stimuli = np.flatnonzero(seen)
-        codes = np.searchsorted(categories, labels[stimuli])
-        region = Region(
-            name,
-            categories,
-            sites,
-            stimuli,
-            codes,
-            fold[stimuli],
-            len(matched) - 1,
-            matched[:, sites],
-            int((regions == name).sum() - len(sites)),
-        )
-        found.append(_checked(region, least))
-    return found
-
-
-def draw_random(
-    run: Run, regions: Sequence[Region], *, runs: int, transfer_runs: int, rng: np.random.Generator
-) -> list[Region]:
-    """Draw for every site a unit of the layer of its match, uniformly, anew for every run.
-
-    Parameters
-    ----------
-    runs, transfer_runs
-        Of the match on all stimuli ``runs + transfer_runs`` are drawn, of that on each part ``transfer_runs``.
-    """
-    units = run.dataset("layers")["units"].to_series()
-
-    def drawn(matched: np.ndarray, n: int) -> np.ndarray:
-        n_units = np.array([int(units.get(layer, 0)) for layer in matched[:, 0]], np.int64)
-        return np.floor(rng.random((n, len(n_units))) * n_units).astype(np.int64)
-
-    return [
-        replace(
-            region,
-            random=(
-                drawn(region.matched[0], runs + transfer_runs),
-                *(drawn(matched, transfer_runs) for matched in region.matched[1:]),
-            ),
-        )
-        for region in regions
-    ]
-
-
 def gather(run: Run, source: Any, regions: Sequence[Region]) -> list[Populations]:
     """Fetch responses, pixels and activations; those of units that the run does not hold in one pass of the network."""
     recording = run.dataset("recording")
     ids = recording[STIMULUS].values
-    wanted = {unit for region in regions for unit in _units_of(region)}
+    wanted = {unit for region in regions for unit in units_of(region)}
     known = _held(run, wanted, ids)
     status = _unavailable(source)
     if status is None:
@@ -231,7 +134,7 @@ def gather(run: Run, source: Any, regions: Sequence[Region]) -> list[Populations
             region,
             response[np.ix_(region.stimuli, region.sites)],
             gray[region.stimuli],
-            {unit: known[unit][region.stimuli] for unit in _units_of(region) if unit in known},
+            {unit: known[unit][region.stimuli] for unit in units_of(region) if unit in known},
             status or "ok",
         )
         for region in regions
@@ -282,47 +185,6 @@ def best_pixels(pixels: np.ndarray, response: np.ndarray, chosen_on: np.ndarray)
     varies = np.ptp(pixels[chosen_on], axis=0) > 0
     covariance = np.where(varies[:, None], (x / np.where(varies, norm, 1.0)).T @ y, -np.inf)
     return pixels[:, covariance.argmax(axis=0)].astype(np.float64)
-
-
-def _checked(region: Region, least: int) -> Region:
-    counts = np.bincount(region.labels, minlength=len(region.categories))
-    if not len(region.sites):
-        return replace(region, status="no site has a match", n_folds=0)
-    if counts.min() < least:
-        return replace(
-            region, status=f"fewer than {least} stimuli of a category were seen by all of its sites", n_folds=0
-        )
-    training = [region.labels[region.fold != fold] for fold in range(region.n_folds)]
-    is_enough = all(np.bincount(part, minlength=len(counts)).min() >= least // 2 for part in training)
-    return region if is_enough else replace(region, n_folds=0)
-
-
-def _matched_units(run: Run, sites: np.ndarray) -> np.ndarray:
-    matches = run.dataset("matches").sel({SITE: sites}).isel(rank=0)
-    tables = [matches]
-    if "fold_matches" in run.names:
-        folds = run.dataset("fold_matches").sel({SITE: sites}).isel(rank=0)
-        tables += [folds.isel({FOLD: index}) for index in range(folds.sizes[FOLD])]
-    return np.stack([_layer_and_unit(table) for table in tables])
-
-
-def _layer_and_unit(table: xr.Dataset) -> np.ndarray:
-    return np.stack([table[LAYER].values.astype(object), table["unit"].values.astype(object)], axis=-1)
-
-
-def _units_of(region: Region) -> set[Unit]:
-    if region.status != "ok":
-        return set()
-    parts = range(1 + region.n_folds)
-    drawn = [_paired(region.matched[part], one) for part in parts for one in region.random[part]]
-    return {
-        (str(layer), int(unit)) for units in [*region.matched[: 1 + region.n_folds], *drawn] for layer, unit in units
-    }
-
-
-def _paired(matched: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """The units at ``index`` (site,) of the layers of the matches, (site, 2)."""
-    return np.stack([matched[:, 0], index.astype(object)], axis=1)
 
 
 def _held(run: Run, wanted: set[Unit], ids: np.ndarray) -> dict[Unit, np.ndarray]:

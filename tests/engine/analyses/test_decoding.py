@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import xarray as xr
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -14,9 +15,11 @@ import engine
 from engine.analyses import classifiers, decoding
 from engine.analyses.classifiers import COSTS, confusion, learn, splits, z_score
 from engine.analyses.confusions import off_diagonal_r, permutation_p
+from engine.analyses.decodable_regions import draw_random, usable_regions
 from engine.analyses.decoding import Job, do
-from engine.analyses.populations import best_pixels, gray_pixels
+from engine.analyses.populations import best_pixels, gather, gray_pixels
 from engine.errors import SettingsError
+from engine.store import add_group
 from tests.engine.worked_example import activations, images, planted_recording, tiny_network
 
 K = 4
@@ -160,6 +163,11 @@ def test_all_conditions_are_there_and_their_means_are_those_of_their_runs(decode
     assert set(np.unique(found["population_status"])) == {"ok"}
 
 
+def test_the_run_keeps_it(decoded):
+    run, _, found, _ = decoded
+    xr.testing.assert_equal(add_group(run, "decoding", found).drop_attrs(), found.drop_attrs())
+
+
 def test_without_network_only_the_random_units_are_missing(decoded):
     _, _, found, alone = decoded
     others = ["neural", "matched", "pixels"]
@@ -173,8 +181,8 @@ def test_without_network_only_the_random_units_are_missing(decoded):
 def test_features_are_the_activations_of_matches_and_of_units_of_their_layers(decoded):
     run, source, _, _ = decoded
     rng = np.random.default_rng(0)
-    regions = decoding.draw_random(run, decoding.usable_regions(run, least=10), runs=2, transfer_runs=2, rng=rng)
-    it, v4 = decoding.gather(run, source, regions)
+    regions = draw_random(run, usable_regions(run, least=10), runs=2, transfer_runs=2, rng=rng)
+    it, v4 = gather(run, source, regions)
     units = activations(source.network, images(N, 0))
     matches = run.dataset("matches")
     for which, table in ((v4.shared(0), matches), (v4.disjoint(1, 0), run.dataset("fold_matches").isel(fold=1))):
@@ -208,7 +216,27 @@ def test_a_region_without_match_or_with_gaps_says_so(tmp_path, monkeypatch):
     assert found["n_stimuli"].sel(region="V4") == N - 6
     assert found["n_left_out"].to_series().to_dict() == {"IT": 3, "V4": 0}
     disjoint = found["population_status"].sel(region="V4", images="disjoint", population="neural")
-    assert str(disjoint.values) == "the run has no folds that leave enough stimuli of each category"
+    assert str(disjoint.values) == "the run has no folds"
+
+
+def test_what_keeps_a_region_from_being_decoded_is_said(decoded):
+    run = decoded[0]
+
+    def changed(name, **variables):
+        one = run.dataset(name).assign(variables)
+        return SimpleNamespace(names=run.names, dataset=lambda asked: one if asked == name else run.dataset(asked))
+
+    assert usable_regions(run, least=21)[1].status == (
+        "fewer than 21 stimuli of a category were seen by all of its sites"
+    )
+    apart = run.dataset("folds")["fold"].copy(data=[int(name == "c0") for name in CATEGORY])
+    region = usable_regions(changed("folds", fold=apart), least=10)[1]
+    assert (region.status, region.n_folds) == ("ok", 0)
+    assert region.disjoint_status == "some part of the run leaves fewer than 5 stimuli of a category for training"
+    unit = run.dataset("fold_matches")["unit"].copy(deep=True)
+    unit[1, 2, 0] = -1
+    region = usable_regions(changed("fold_matches", unit=unit), least=10)[1]
+    assert region.disjoint_status == "on some part of the run a site has no match"
 
 
 def without(decoded, category):

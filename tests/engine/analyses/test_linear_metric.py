@@ -4,10 +4,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy.stats import pearsonr
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import StratifiedShuffleSplit
+from torch import nn
 
 import engine
 from engine.analyses import layer_pass, linear_metric
@@ -23,10 +25,10 @@ from engine.analyses.regressions import (
 )
 from engine.analyses.single_units import BestUnits
 from engine.errors import LayerError, MemoryBudgetError, SettingsError
-from tests.engine.worked_example import activations, images, planted_recording, tiny_network
+from engine.store import add_group
+from tests.engine.worked_example import IMAGE, activations, images, planted_recording, tiny_network, to_input
 
 N = 60
-BRAIN_SCORE = "UNITSCOPE_BRAINSCORE_PYTHON"
 
 
 def world(n=60, n_units=300, n_sites=5, seed=0):
@@ -173,6 +175,11 @@ def test_scores_are_medians_over_the_sites_of_the_region(compared):
     assert float(found["error"].sel(predictor="pls", region="V4")) == pytest.approx(medians.std() / np.sqrt(10))
 
 
+def test_the_run_keeps_it(compared):
+    run, _, found = compared
+    xr.testing.assert_equal(add_group(run, "linear_metric", found).drop_attrs(), found.drop_attrs())
+
+
 def test_little_memory_means_more_passes_and_the_same_numbers(compared, monkeypatch):
     run, source, found = compared
     monkeypatch.setattr(layer_pass, "BLOCK", 100)
@@ -212,3 +219,25 @@ def test_a_region_without_a_match_and_a_recording_of_few_stimuli_say_so(tmp_path
     assert found["score"].isnull().all()
     assert found.sizes["fold"] == 0
     assert linear_metric.expected_seconds(run) >= 0
+
+
+class HalfDead(nn.Module):
+    """A convolution, and one whose weights are zero."""
+
+    def __init__(self):
+        super().__init__()
+        self.live, self.dead = nn.Conv2d(3, 4, 5), nn.Conv2d(3, 4, 5)
+        nn.init.zeros_(self.dead.weight)
+
+    def forward(self, x):
+        return self.live(x).mean((2, 3)) + self.dead(x).mean((2, 3))
+
+
+def test_a_layer_without_variation_says_so(tmp_path):
+    network = engine.Network.from_module(HalfDead(), to_input, name="half", image_size=(IMAGE, IMAGE))
+    recording = planted_recording(tiny_network())
+    run = engine.match(network, recording, progress=False, store=tmp_path, shuffles=0)
+    source = SimpleNamespace(network=network, recording=recording, device="cpu", memory="1GiB", progress=None)
+    found = linear_metric.compute(run, source, layer="dead")
+    assert set(found["region_status"].values.tolist()) == {"no unit of layer 'dead' varies"}
+    assert found["score"].isnull().all()
