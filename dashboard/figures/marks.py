@@ -285,5 +285,13 @@ ROLES: Final[Mapping[str, Role]] = {
     "BarStandardisedHeldOut": Role(fill="paper", stroke="region", width=1.25, dash=(3, 2)),
     "BarError": Role(stroke="ink", width=1.25),
     "BarValue": Role(fill="text2", font_px=10, align="center", baseline="bottom", offset=(0, -3)),
+    # bars of a network, and notes
+    "NetworkBar": Role(fill="network"),
+    "NetworkBarFaint": Role(fill="network", alpha=(0.35, 0.4)),
+    "BarInset": Role(fill="control", stroke="paper", width=1),
+    "BarHeading": Role(fill="ink", font_px=11),
+    "LineNote": Role(fill="region", align="left"),
+    "PanelTitle": Role(fill="ink", font_px=11, align="center", baseline="bottom", offset=(0, -4)),
+    "PanelTitleBold": Role(fill="ink", font_px=12, is_bold=True, align="left", baseline="bottom", offset=(0, -4)),
 }
 """Role -> look. "region" and "network" are resolved by the drawing or the mark, every other colour is a token."""
