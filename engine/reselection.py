@@ -48,11 +48,14 @@ class Selection:
         (split, fold) bool: which parts choose. It is quickest if the first split has all parts.
     scored
         Name -> (split, fold) bool: on which parts the chosen unit's r is taken as well.
+    keeps_activation
+        Whether the activations of the chosen units are wanted.
     """
 
     targets: Targets
     selected: np.ndarray
     scored: Mapping[str, np.ndarray] = field(default_factory=dict)
+    keeps_activation: bool = False
 
     def __post_init__(self) -> None:
         for name, members in {"selected": self.selected, **self.scored}.items():
@@ -66,7 +69,12 @@ class Selection:
 
 
 def selection_of(
-    responses: xr.Dataset, fold: xr.DataArray, selected: np.ndarray, scored: Mapping[str, np.ndarray] | None = None
+    responses: xr.Dataset,
+    fold: xr.DataArray,
+    selected: np.ndarray,
+    scored: Mapping[str, np.ndarray] | None = None,
+    *,
+    keeps_activation: bool = False,
 ) -> Selection:
     """Make a selection of responses.
 
@@ -78,11 +86,11 @@ def selection_of(
     fold
         (stimulus) int, 0 .. n-1 without a gap: the part of each stimulus; of some of the stimuli, if it is to choose
         and score on these alone.
-    selected, scored
+    selected, scored, keeps_activation
         See ``Selection``.
     """
     chosen = responses[["response"]].sel({STIMULUS: fold[STIMULUS].values})
-    return Selection(make_targets(chosen, fold, shuffles=0, seed=0), selected, scored or {})
+    return Selection(make_targets(chosen, fold, shuffles=0, seed=0), selected, scored or {}, keeps_activation)
 
 
 def reselect(source: "Source", selections: Sequence[Selection]) -> list[xr.Dataset]:
@@ -94,9 +102,10 @@ def reselect(source: "Source", selections: Sequence[Selection]) -> list[xr.Datas
     -------
     list of xr.Dataset
         For each selection ``correlation`` (split, site), Pearson's r of the best unit on the parts that chose it, in
-        float64; ``layer``, ``unit`` (split, site), its layer and its index there; and every name of ``scored``
-        (split, site), r of the same unit there. NaN, "" and -1 where nothing can be chosen: the column or all units are
-        constant, or fewer than three stimuli are common. Of units that tie within 2e-6 any may be chosen.
+        float64; ``layer``, ``unit`` (split, site), its layer and its index there; every name of ``scored`` (split,
+        site), r of the same unit there; where wanted ``activation`` (split, site, stimulus) float32. NaN, "" and -1
+        where nothing can be chosen: the column or all units are constant, or fewer than three stimuli are common. Of
+        units that tie within 2e-6 any may be chosen.
     """
     ids = sorted(set().union(*(selection.targets.stimuli.tolist() for selection in selections)))
     device = choose_device(str(source.device))
@@ -130,12 +139,14 @@ class Choice:
         shape = (len(selection.selected), targets.n_columns)
         self.r, self.layer, self.unit = np.full(shape, -np.inf), np.full(shape, -1), np.full(shape, -1)
         self.scores = {name: np.full(shape, np.nan) for name in selection.scored}
+        n_kept = len(targets.stimuli) if selection.keeps_activation else 0
+        self.activation = np.full((*shape, n_kept), np.nan, np.float32)
         self._columns = _columns(selection) if self.in_tiles else None
 
     @property
     def n_bytes(self) -> int:
         """Memory of the columns and of what was found."""
-        return 3 * self.response.nbytes + (len(self.scores) + 4) * self.r.nbytes
+        return 3 * self.response.nbytes + (len(self.scores) + 4) * self.r.nbytes + self.activation.nbytes
 
     def workspace(self, source: "Source", device: torch.device) -> int:
         """Bytes that ``add`` takes for a moment."""
@@ -164,6 +175,8 @@ class Choice:
         exact = self._scored(selected, rises, rows, activation)
         better = rises & (exact > self.r)
         self.r[better], self.unit[better], self.layer[better] = exact[better], unit[better], held.index
+        if self.selection.keeps_activation:
+            self.activation[better] = activation[rows[better]]
         for name, members in self.selection.scored.items():
             self.scores[name][better] = self._scored(members, better, rows, activation)[better]
 
@@ -183,7 +196,11 @@ class Choice:
         is_chosen = self.unit >= 0
         values = {"correlation": np.where(is_chosen, self.r, np.nan), **self.scores, "unit": self.unit}
         named = np.where(is_chosen, layers[self.layer], "")
-        return xr.Dataset({name: (("split", SITE), value) for name, value in (*values.items(), ("layer", named))})
+        found = xr.Dataset({name: (("split", SITE), value) for name, value in (*values.items(), ("layer", named))})
+        if self.selection.keeps_activation:
+            found["activation"] = (("split", SITE, STIMULUS), self.activation)
+            found = found.assign_coords({STIMULUS: self.selection.targets.stimuli})
+        return found
 
 
 def best_of(block: Block, choice: Choice) -> tuple[np.ndarray, np.ndarray]:

@@ -46,9 +46,9 @@ def data(significance: xr.Dataset, recording: xr.Dataset, region: str) -> pd.Dat
     """Return one row a site, best r first, and one a value of the null.
 
     Columns: ``kind`` ("site" or "null"), ``site``, ``correlation``, ``held_out``; of sites ``p``, ``q``,
-    ``held_out_p``, ``held_out_q``. ``attrs``: region, n_sites, n_left_out, n_significant, n_held_out_significant, threshold,
-    held_out_threshold, null_median, closed_form_median, closed_form_95, effective_units, null (what was exchanged),
-    n_null, n_stimuli, level.
+    ``held_out_p``, ``held_out_q``. ``attrs``: region, n_sites, n_left_out, n_significant, n_held_out_significant,
+    threshold, held_out_threshold, null_median, closed_form_median, closed_form_95, effective_units, null (what was
+    exchanged), n_null, n_stimuli, level.
     """
     own = recording["region"].sel(site=significance["site"]).values == region
     names = ["correlation", "held_out", "p", "q", "held_out_p", "held_out_q"]
