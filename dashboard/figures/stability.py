@@ -13,8 +13,8 @@ from dashboard.figures.wording import elided, fixed, known_of, plural, signed
 from dashboard.theme import region_token
 
 TITLE = "Without one category"
-HELP = """**What it shows.** A row is a category of images that was left out while units were chosen. Open: r on it of the
-unit that the other images choose. Filled: r there of the match, which was chosen with it. Medians over the sites of the
+HELP = """**What it shows.** A row is a category of images that was left out while units were chosen. Open: r on it of
+the unit that the other images choose. Filled: r there of the match, which was chosen with it. Medians over sites of the
 region; thin lines are the quartiles of the open dots. At right: for how many sites the winner stayed the same unit, and
 how alike the new winner and the match are (r of their activations over all images, median).
 
