@@ -68,7 +68,7 @@ def test_bars_are_the_means_of_the_analysis(found):
 
 def test_bars_stand_apart_and_the_controls_in_front_of_them(found):
     drawing = decoding.describe(decoding.data(found, "V4"), regions=["IT", "V4"])
-    bars, insets = (drawing.marks_of(role).columns for role in ("Bar", "BarInset"))
+    bars, insets = (drawing.marks_of(role).columns for role in ("NetworkBar", "BarInset"))
     assert (bars["left"][1:] > bars["right"][:-1]).all()
     assert len(insets["left"]) == 3
     dots = drawing.marks_of("NetworkLayerHeldOut").columns["x"]

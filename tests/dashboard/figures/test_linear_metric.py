@@ -97,6 +97,6 @@ def test_bars_are_grouped_by_what_they_share(found):
     drawing = linear_metric_networks.describe(data, regions=["IT", "V4"])
     hit = drawing.marks_of("Hit").columns
     assert (hit["top"][1:] <= hit["bottom"][:-1] + 1e-9).all()
-    assert len(drawing.marks_of("Bar").columns["left"]) == data["is_single"].sum()
+    assert len(drawing.marks_of("NetworkBar").columns["left"]) == data["is_single"].sum()
     assert drawing.axes.xlabel == "Median r over 5 V4 sites"
     paper(drawing)
