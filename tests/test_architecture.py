@@ -50,6 +50,7 @@ TORCH_FREE = [
     "engine.cli",
     "dashboard.app",
     "dashboard.commands",
+    "dashboard.figure_files",
 ]
 
 
