@@ -134,15 +134,25 @@ def figures_table(run: Run) -> str:
     """Say of every figure what it shows, what it needs to be told, and whether the run holds what it reads."""
     rows = [("figure", "needs", "state", "of the paper", "what it shows")]
     for name, figure in FIGURES.items():
-        absent = _absent(run, figure)
-        state = f"unitscope analyse first: {', '.join(absent)}" if absent else "ready"
-        needs = [f"--{option}" for option in ("site", "region") if option in figure.takes]
-        needs = ["--site"] if "--site" in needs else needs if len(_regions_of(run)) > 1 else []
-        needs += ["--with RUN"] if figure.n_others else []
-        rows.append((name, " ".join(needs), state, figure.number or "-", figure.module.TITLE))
+        rows.append((name, _needs(run, figure), _state(run, figure), figure.number or "-", figure.module.TITLE))
     widths = [max(len(row[column]) for row in rows) + 2 for column in range(len(rows[0]))]
     lines = ["".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join(lines)
+
+
+def _needs(run: Run, figure: Figure) -> str:
+    """Return the options that a figure of this run needs."""
+    if "site" in figure.takes:
+        return "--site"
+    options = ["--region"] if "region" in figure.takes and _n_regions(run) > 1 else []
+    return " ".join([*options, *["--with RUN"] * (figure.n_others > 0)])
+
+
+def _state(run: Run, figure: Figure) -> str:
+    absent = _absent(run, figure)
+    if absent:
+        return f"first: unitscope analyse {run.digest[:8]} {' '.join(absent)}"
+    return "ready" if figure.n_regions <= _n_regions(run) else "one region only"
 
 
 def _figure(name: str) -> Figure:
@@ -179,8 +189,8 @@ def _require_analyses(run: Run, figure: Figure) -> None:
         )
 
 
-def _regions_of(run: Run) -> list[str]:
-    return sorted(set(run.dataset("recording")["region"].values.tolist()))
+def _n_regions(run: Run) -> int:
+    return len(set(run.dataset("recording")["region"].values.tolist()))
 
 
 def _footer(asked: Asked, figure: Figure) -> str:

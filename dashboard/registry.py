@@ -131,7 +131,7 @@ def ask(
 def _require_same_recording(run: Run, figure: Figure, others: Sequence[Run]) -> None:
     if len(others) < figure.n_others:
         raise SettingsError(
-            f"figure {figure.name!r} compares networks: name another run of {run.recording} --with RUN."
+            f"figure {figure.name!r} compares networks: name another run on {run.recording}, --with RUN."
         )
     if others and figure.of_runs is None:
         raise SettingsError(f"figure {figure.name!r} shows one run; leave out --with.")
@@ -152,9 +152,7 @@ def _data(run: Run) -> list[str | None]:
 
 def _region(run: OpenRun, figure: Figure, region: str | None, site: str | None) -> str:
     if len(run.regions) < figure.n_regions:
-        raise SettingsError(
-            f"figure {figure.name!r} compares two regions, and {run.recording} has only {run.regions[0]}."
-        )
+        raise SettingsError(f"figure {figure.name!r} compares two regions, and {run.recording} has one.")
     if region is not None and region not in run.regions:
         raise SettingsError(f"{run.recording} has no region {region!r}; it has {', '.join(run.regions)}.")
     if region is not None or len(run.regions) == 1 or "region" not in figure.takes:

@@ -51,6 +51,7 @@ TORCH_FREE = [
     "engine.cli",
     "dashboard.app",
     "dashboard.commands",
+    "dashboard.figure_files",
 ]
 
 
