@@ -1,6 +1,6 @@
 """In which layer does each site find its match? Every site at the layer of its best unit."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -150,7 +150,7 @@ def order_of_layers(v4_before_it: str, best_layers: dict) -> str:
     return told.format(*layers)
 
 
-def in_order(regions: Sequence[str]) -> list[str]:
+def in_order(regions: Iterable[str]) -> list[str]:
     """Return each region once, those with a colour of their own first, from early to late."""
     there = list(dict.fromkeys(str(name) for name in regions))
     return [name for name in REGION_TOKENS if name in there] + [name for name in there if name not in REGION_TOKENS]

@@ -63,7 +63,7 @@ def data(
             one = found.sel(region=region)
             for kind, prefix in zip(KINDS, ("network", "best"), strict=True):
                 layer = "" if kind == KINDS[0] else str(one["best_layer"].values)
-                row = {"network": network, "region": region, "kind": kind, "layer": layer}
+                row: dict[str, object] = {"network": network, "region": region, "kind": kind, "layer": layer}
                 row |= {name: float(one[f"{prefix}_{name}"]) for name in _VALUES}
                 row["held_out_same_sites"] = row["held_out"]
                 if layer:
@@ -72,7 +72,7 @@ def data(
                 row["n_sites"] = int(one["n_sites"])
                 row["n_matched"] = int(one["n_sites"] - one["n_left_out"])
                 rows.append(row)
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows, columns=_COLUMNS)
     frame.attrs = {"regions": in_order(frame["region"]) if rows else []}
     return frame
 
@@ -127,6 +127,7 @@ def caption(data: pd.DataFrame) -> str:
     return f"median over {told}; the best layer was chosen on the data that its bar scores"
 
 
+_COLUMNS = ["network", "region", "kind", "layer", *_VALUES, "held_out_same_sites", *_INTERVALS, "n_sites", "n_matched"]
 _HALF, _ASIDE, _LETTER_PX = 0.42, 0.2, 6.2
 _TOOLTIP = (
     "<div style='font:400 12px/16px var(--us-font);color:var(--us-ink);max-width:280px;overflow-wrap:anywhere'>"

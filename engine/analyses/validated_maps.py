@@ -117,7 +117,7 @@ def _of_region(run: Run, region: str, layer: str, level: float) -> tuple[xr.Data
     rows = np.flatnonzero(stored[LAYER].values == layer)
     maps = stored.isel({FEATURE_MAP: rows}).sel({SITE: sites}).transpose(FEATURE_MAP, SITE)
     found = _best_of_maps(maps)
-    n_stimuli = int(np.isfinite(recording["response"].sel({SITE: sites})).sum(STIMULUS).min())
+    n_stimuli = int(recording["response"].sel({SITE: sites}).count(STIMULUS).min())
     n_units = int(run.dataset("layers")["n_ok"].sel({LAYER: layer})) * len(sites)
     shuffled = null["correlation"].sel({LAYER: layer}).values[null[REGION].values == region]
     gumbel = gumbel_of(shuffled, len(sites))
