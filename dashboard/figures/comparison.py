@@ -10,7 +10,7 @@ import xarray as xr
 from dashboard.figures import chance, site_by_site
 from dashboard.figures.keys import Key
 from dashboard.figures.marks import Drawing, Hit, Mark, boxes, labels
-from dashboard.figures.wording import fixed, plural, signed, thousands
+from dashboard.figures.wording import elided, fixed, plural, signed, thousands
 
 TITLE = "Two networks, site by site"
 HELP = """**What it shows.** Every site of the region: its r with the best unit of one network across, with that of the
@@ -86,7 +86,7 @@ def describe(
     drawing = site_by_site.describe(_of_score(data, score), site=site, tokens=tokens, regions=regions)
     axes = drawing.axes
     (low, high), (across, upwards) = axes.xlim, data.attrs[f"median_{score}"]["chance"]
-    named = {f"{side}label": f"{_LABEL[score]}, {name}" for side, name in zip("xy", _names(data), strict=True)}
+    across_name, upwards_name = (f"{_LABEL[score]}, {elided(name, 34)}" for name in data.attrs["names"])
     return replace(
         drawing,
         marks=[
@@ -94,7 +94,7 @@ def describe(
             boxes("ChanceY", low, 0, high, upwards),
             *(_retold(mark, data.attrs, score) for mark in drawing.marks),
         ],
-        axes=replace(axes, **named),
+        axes=replace(axes, xlabel=across_name, ylabel=upwards_name),
         hit=Hit(_DOT[score], drawing.hit.tooltip if drawing.hit else ""),
     )
 
@@ -130,10 +130,6 @@ def _of_score(data: pd.DataFrame, score: Score) -> pd.DataFrame:
     frame.attrs = {"region": data.attrs["region"], "names": data.attrs["names"], "n_better": told["n_better"]}
     frame.attrs |= {"difference": told["value"], "difference_held_out": np.nan}
     return frame
-
-
-def _names(data: pd.DataFrame) -> tuple[str, str]:
-    return data.attrs["names"]
 
 
 def _retold(mark: Mark, about: dict, score: Score) -> Mark:
