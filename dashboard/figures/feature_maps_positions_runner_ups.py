@@ -39,4 +39,5 @@ def caption(data: pd.DataFrame) -> str:
     about = data.attrs
     sites = plural(about["n_matched"], f"{about['region']} site")
     n_used = int((data["n_units"] > 0).sum())
-    return f"{thousands(about['n_units'])} best units of {sites}, at {thousands(n_used)} of {plural(len(data), 'position')}"
+    at = f"{thousands(n_used)} of {plural(len(data), 'position')}"
+    return f"{thousands(about['n_units'])} best units of {sites}, at {at}"

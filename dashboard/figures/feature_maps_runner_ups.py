@@ -10,8 +10,8 @@ from dashboard.figures.marks import Drawing
 from dashboard.figures.wording import plural, thousands
 
 TITLE = "Best units by feature map"
-HELP = """**What it shows.** For each feature map of the layer that matches the region best: how many of the best units of
-all sites lie in it, as many units for each site as the run keeps.
+HELP = """**What it shows.** For each feature map of the layer that matches the region best: how many of the best units
+of all sites lie in it, as many units for each site as the run keeps.
 
 **How it is computed.** The best units of the layer are counted for each site, whatever their position in the map; the
 bars sum to ranks times sites.
