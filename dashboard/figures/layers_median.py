@@ -27,7 +27,7 @@ r of random units lies about 0.
 
 
 def data(
-    layer_profile: xr.Dataset, layer_summary: xr.Dataset, recording: xr.Dataset, region: str | None = None
+    layer_profile: xr.Dataset, layer_summary: xr.Dataset, recording: xr.Dataset, only_region: str | None = None
 ) -> pd.DataFrame:
     """Return one row a layer and site, by region, layer and the recording's order; of one region or of all.
 
@@ -37,7 +37,7 @@ def data(
     """
     names = layer_summary["layer"].values.astype(object)
     of_site = recording["region"].to_series()
-    regions = in_order(of_site) if region is None else [region]
+    regions = in_order(of_site) if only_region is None else [only_region]
     is_matched = layer_summary["correlation"].to_series().notna()
     parts = []
     for one in regions:

@@ -30,7 +30,7 @@ _LIMIT = 1.0
 
 def data(
     site_correlations: xr.Dataset,
-    region: str | None = None,
+    only_region: str | None = None,
     *,
     is_clustered: bool = False,
     is_corrected: bool = False,
@@ -44,8 +44,8 @@ def data(
     place = found["cluster_order" if is_clustered else "recording_order"].values
     order = np.argsort(place, kind="stable")
     region_of = found["region"].values.astype(object)
-    if region is not None:
-        order = order[region_of[order] == region]
+    if only_region is not None:
+        order = order[region_of[order] == only_region]
     regions = in_order(region_of[order])
     order = np.concatenate([order[region_of[order] == name] for name in regions])
     sites = found["site"].values[order].astype(object)

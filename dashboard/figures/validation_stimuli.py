@@ -30,15 +30,15 @@ MOST_ROWS = 40
 _ROW_PX = 14
 
 
-def data(validation_stimuli: xr.Dataset, region: str | None = None) -> pd.DataFrame:
+def data(validation_stimuli: xr.Dataset, only_region: str | None = None) -> pd.DataFrame:
     """Return one row a map and image, the map of highest r first; of one region or of all.
 
     Columns: those of ``engine.analyses.validation_stimuli.table``. ``attrs``: regions, n_maps, n_stimuli (of the
     recording).
     """
     frame = table(validation_stimuli)
-    if region is not None:
-        frame = frame[frame["region"] == region]
+    if only_region is not None:
+        frame = frame[frame["region"] == only_region]
     frame = frame.sort_values("best_r", ascending=False, kind="stable", ignore_index=True)
     frame.attrs = {
         "regions": in_order(frame["region"]),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dashboard.figures import feature_maps
+from dashboard.figures import feature_maps, feature_maps_runner_ups
 
 
 def counts(matches, units, region="V4", layer="fire3"):
@@ -74,3 +74,11 @@ def test_a_layer_without_any_match_draws_an_empty_frame():
 @pytest.mark.parametrize(("top", "at"), [(1.0, [0, 1]), (8.5, [0, 2, 4, 6, 8]), (1300.0, [0, 500, 1000])])
 def test_ticks_of_counts_are_whole(top, at):
     assert [place for place, _ in feature_maps.counts_ticks(top)] == at
+
+
+def test_runner_ups_are_a_figure_of_their_own(data):
+    drawing = feature_maps_runner_ups.describe(data)
+    assert drawing.marks_of("Match").columns["top"].sum() == data.attrs["n_units"]
+    assert feature_maps_runner_ups.caption(data) == "600 best units of 6 V4 sites, in 5 of 5 maps"
+    assert feature_maps_runner_ups.keys(data) == []
+    assert feature_maps_runner_ups.data(counts([1], [9]), "V4")["n_units"].tolist() == [9]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dashboard.figures import feature_maps_positions
+from dashboard.figures import feature_maps_positions, feature_maps_positions_runner_ups
 
 
 def counts(matches, units=None):
@@ -81,3 +81,10 @@ def test_the_caption_says_that_a_dense_layer_has_no_positions(data):
     assert feature_maps_positions.caption(dense) == "3 IT sites; fire3 is a dense layer, its units have no position"
     feature_maps_positions.describe(dense)
     assert len(feature_maps_positions.keys(dense)) == 2
+
+
+def test_runner_ups_are_a_figure_of_their_own(data):
+    drawing = feature_maps_positions_runner_ups.describe(data)
+    assert np.nansum(drawing.marks_of("Counts").columns["image"]) == data.attrs["n_units"]
+    assert feature_maps_positions_runner_ups.caption(data) == "70 best units of 7 IT sites, at 3 of 9 positions"
+    assert len(feature_maps_positions_runner_ups.keys(data)) == 2

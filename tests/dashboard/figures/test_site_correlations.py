@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dashboard.figures import site_correlations
+from dashboard.figures import site_correlations, site_correlations_clustered
 from engine.analyses import site_correlations as analysis
 
 
@@ -80,3 +80,9 @@ def test_ids_are_thinned_in_a_small_figure(found):
     data = site_correlations.data(found)
     assert len(site_correlations.describe(data).axes.yticks) == 12
     assert len(site_correlations.describe(data, size=90).axes.yticks) < 12
+
+
+def test_the_clustered_order_is_a_figure_of_its_own(found):
+    data = site_correlations_clustered.data(found)
+    assert data.attrs["sites"] == site_correlations.data(found, is_clustered=True).attrs["sites"]
+    assert "clustered" in site_correlations_clustered.caption(data)
