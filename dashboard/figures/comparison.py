@@ -28,8 +28,9 @@ score by number of candidate units.
 *Not in Arend et al. 2018, which compares medians.*"""
 Score = Literal["correlation", "held_out"]
 _DOT: Final[dict[str, str]] = {"correlation": "Site", "held_out": "HeldOut"}
+_STRIPS: Final = {"correlation": ("ChanceX", "ChanceY"), "held_out": ("ChanceHeldOut", "ChanceHeldOut")}
 _LABEL: Final[dict[str, str]] = {"correlation": "r", "held_out": "held-out r"}
-KEYS = (Key("dot", "site"), Key("ring", "selected", "ink"), Key("box", "chance, of each network", "band"))
+KEYS = (Key("dot", "site, r"), Key("ring", "selected", "ink"), Key("box", "chance, of each network", "band"))
 
 
 def data(
@@ -90,8 +91,8 @@ def describe(
     return replace(
         drawing,
         marks=[
-            boxes("ChanceX", 0, low, across, high),
-            boxes("ChanceY", low, 0, high, upwards),
+            boxes(_STRIPS[score][0], 0, low, across, high),
+            boxes(_STRIPS[score][1], low, 0, high, upwards),
             *(_retold(mark, data.attrs, score) for mark in drawing.marks),
         ],
         axes=replace(axes, xlabel=across_name, ylabel=upwards_name),
@@ -101,7 +102,9 @@ def describe(
 
 def keys(data: pd.DataFrame, *, score: Score = "correlation") -> list[Key]:
     """Return the keys of the marks: filled for r, open for held-out r."""
-    return [Key("dot" if score == "correlation" else "open", f"site, {_LABEL[score]}"), *KEYS[1:]]
+    if score == "correlation":
+        return list(KEYS)
+    return [Key("open", "site, held-out r"), KEYS[1], Key("box", "chance, of each network", "band2")]
 
 
 def caption(data: pd.DataFrame) -> str:

@@ -58,9 +58,10 @@ def test_held_out_values_are_open_and_stand_alone(data):
 
 def test_each_axis_has_the_chance_of_its_network_and_of_its_kind_of_r(data, run_datasets, other_datasets):
     for score, percentile in (("correlation", chance.best_of_all), ("held_out", chance.held_out)):
-        drawing = comparison.describe(data, score=score)
-        assert drawing.marks_of("ChanceX").columns["right"][0] == percentile(other_datasets["null"], "V4")
-        assert drawing.marks_of("ChanceY").columns["top"][0] == percentile(run_datasets["null"], "V4")
+        across, upwards = comparison.describe(data, score=score).marks[:2]
+        assert across.role == {"correlation": "ChanceX", "held_out": "ChanceHeldOut"}[score]
+        assert across.columns["right"][0] == percentile(other_datasets["null"], "V4")
+        assert upwards.columns["top"][0] == percentile(run_datasets["null"], "V4")
     without = comparison.describe(comparison.data(analysed(), "V4"))
     assert without.marks_of("ChanceX").is_empty
 
