@@ -36,7 +36,7 @@ LEAST_STIMULI: Final = 30
 """Fewer leave less than three stimuli in the test part of a 90-10 split."""
 
 _STRATA: Final = ("object", "category")
-_GRAM_RATE, _STEP_SECONDS = 2e10, 2.5e-9
+_GRAM_RATE, _STEP_SECONDS = 2e10, 8e-10
 """Measured: float64 operations a second; seconds for each element of a PLS or ridge problem."""
 
 
@@ -115,7 +115,7 @@ def expected_seconds(run: Run, *, layer: str | None = None, components: int = 25
         n, n_splits = len(region.stimuli), len(region.splits)
         seconds += n * (n + 4.0 * len(region.sites)) * float(units.get(region.layer, 0)) / _GRAM_RATE
         seconds += _STEP_SECONDS * n_splits * n**2 * (components * 50 + n)
-    return seconds + float(run.manifest.get("compute", {}).get("seconds", 0.0)) / 2
+    return seconds + float(run.manifest.get("compute", {}).get("seconds", 0.0)) / 4
 
 
 @dataclass
