@@ -61,7 +61,8 @@ def export_figure(
         If the run does not hold an analysis that the figure shows; names the command that computes it.
     """
     figure, kind = _figure(name), _kind(file)
-    _require_analyses(run, figure)
+    for one in (run, *others):
+        _require_analyses(one, figure)
     asked = ask(run, figure, region=region, site=site, others=others)
     from dashboard.exporting import as_csv, as_picture, heading_of  # loads the drawing libraries
 

@@ -18,6 +18,7 @@ import xarray as xr
 from dashboard.runs import OpenRun
 from dashboard.theme import CONTROL, network_token
 from dashboard.views.frame import titles
+from engine.analyses import networks, published
 from engine.errors import RunNotFoundError, SettingsError
 from engine.store import Run
 
@@ -76,11 +77,13 @@ class Figure:
     """Least number of runs beside the first one."""
     n_regions: int = 1
     """Least number of regions that it shows at once."""
+    drawn_by: str = ""
+    """Its module, where that draws several figures."""
 
     @property
     def module(self) -> ModuleType:
         """Its module; loads the drawing libraries."""
-        return import_module(f"dashboard.figures.{self.name}")
+        return import_module(f"dashboard.figures.{self.drawn_by or self.name}")
 
     @property
     def takes(self) -> set[str]:
@@ -195,6 +198,58 @@ def _site_by_site(module: ModuleType, asked: Asked) -> Any:
     return module.data(*matches, asked.run.dataset("recording"), asked.region, names=(first[0], second[0]))
 
 
+def _of_each(group: str) -> Callable[[ModuleType, Asked], Any]:
+    """Make the data from one group of every run."""
+    return lambda module, asked: module.data(_groups(asked, group), asked.region)
+
+
+def _groups(asked: Asked, group: str) -> dict[str, xr.Dataset]:
+    return {title: run.dataset(group) for title, run in asked.runs.items()}
+
+
+def _layers_best(module: ModuleType, asked: Asked) -> Any:
+    correlations = {title: run.neural_correlation for title, run in asked.runs.items()}
+    return module.data(_groups(asked, "layer_summary"), correlations)
+
+
+def _layers_depth(module: ModuleType, asked: Asked) -> Any:
+    return module.data(_groups(asked, "layer_summary"), asked.run.dataset("recording"))
+
+
+def _pool_size(module: ModuleType, asked: Asked) -> Any:
+    return module.data(_groups(asked, "pool_size"), asked.region, controls=asked.controls)
+
+
+def _comparison(module: ModuleType, asked: Asked) -> Any:
+    (first, run), (second, other) = list(asked.runs.items())[:2]
+    compared = run.dataset("comparison")
+    if list(compared.attrs["runs"]) != [run.digest, other.digest]:
+        raise SettingsError(
+            f"run {run.digest[:12]} holds a comparison with {compared['network'].values[1]}, not with run "
+            f"{other.digest[:12]}. Compute that one: unitscope analyse {run.digest[:12]} comparison --set "
+            f"other={other.digest[:12]}"
+        )
+    return module.data(compared, asked.region, titles=(first, second), nulls=(run.null, other.null))
+
+
+def _against(quantity: str) -> Callable[[ModuleType, Asked], Any]:
+    """Make the data of a figure that draws networks against what is known of them."""
+    return lambda module, asked: module.data(networks.gather(_stored(asked)), asked.region, against=quantity)
+
+
+def _networks_table(module: ModuleType, asked: Asked) -> Any:
+    runs = _stored(asked)
+    return module.data(published.table_1(runs), networks.gather(runs))
+
+
+def _stored(asked: Asked) -> list[Run]:
+    return [run.stored for run in asked.runs.values()]
+
+
+def _two_tokens(asked: Asked) -> Mapping[str, Any]:
+    return {"tokens": tuple(asked.tokens.values())[:2]}
+
+
 _LIST: Final = (
     # of one site
     Figure("responses", ("recording", "matches", "match_responses"), "2", 432, 416),
@@ -211,14 +266,54 @@ _LIST: Final = (
         376,
         376,
         of_runs=_site_by_site,
-        look=lambda asked: {"tokens": tuple(asked.tokens.values())[:2]},
+        look=_two_tokens,
         n_others=1,
     ),
+    Figure("comparison", ("comparison",), "", 376, 376, of_runs=_comparison, look=_two_tokens, n_others=1),
     Figure("layer_by_layer", ("layer_profile", "null", "recording"), "6, right", 660, 250),
     Figure("every_site", ("matches", "recording", "null", "reliability?"), "", 660, 250),
     Figure("site_rail", ("matches", "recording", "null", "reliability?"), "", 320, 300),
     Figure("runner_ups", ("matches", "recording", "null"), "7", 760, 670),
+    Figure("intervals", ("intervals", "null"), "", 940, 300),
+    Figure("significance", ("significance", "recording"), "", 660, 300),
+    Figure("assignment", ("assignment", "null"), "", 940, 300),
+    Figure("selection_curve", ("selection_curve",), "S1", 540, 300),
+    Figure("selection_curve_stability", ("selection_curve",), "", 540, 240),
+    Figure("stability", ("stability", "recording"), "", 660, 300),
+    Figure("layers", ("layer_summary", "layers", "null", "recording"), "6, left", 660, 300),
+    Figure("layers_median", ("layer_profile", "layer_summary", "recording"), "6, right", 660, 300),
+    Figure("redundancy", ("matches", "recording", "null", "redundancy"), "7, S10", 760, 670),
+    Figure("feature_maps", ("map_counts",), "8, S11", 660, 300),
+    Figure("feature_maps_positions", ("map_counts",), "8, S11", 430, 430),
+    Figure("validated_maps", ("validated_maps",), "S13, left", 660, 300),
+    Figure("validated_maps_sites", ("validated_maps",), "S13, right", 660, 300),
+    Figure("validation_stimuli", ("validation_stimuli",), "", 660, 300),
+    Figure("site_correlations", ("site_correlations",), "S12", 520, 520),
     Figure("rotation", ("rotation", "recording", "null"), "9", 660, 320),
+    Figure("linear_metric", ("linear_metric",), "S4, right", 540, 300),
+    # of a region and one network or several
+    Figure("layers_best", ("layer_summary", "neural_correlation"), "S8", 540, 300, of_runs=_layers_best),
+    Figure("layers_depth", ("layer_summary", "recording"), "S7", 540, 650, of_runs=_layers_depth, n_others=1),
+    Figure("pool_size", ("pool_size",), "", 660, 300, of_runs=_pool_size),
+    Figure("linear_metric_networks", ("linear_metric",), "S4, left", 660, 300, of_runs=_of_each("linear_metric")),
+    Figure("decoding", ("decoding",), "5", 660, 300, of_runs=_of_each("decoding")),
+    Figure("decoding_confusions", ("decoding",), "S5", 940, 420, of_runs=_of_each("decoding")),
+    Figure("decoding_similarity", ("decoding",), "S6", 660, 300, of_runs=_of_each("decoding")),
+    *(
+        Figure(
+            name, ("neural_correlation",), number, 540, 330, of_runs=_against(against), n_others=1, drawn_by="networks"
+        )
+        for name, number, against in (
+            ("networks_top1", "4", "top1"),
+            ("networks_top5", "4", "top5"),
+            ("networks_units", "S3", "units"),
+            ("networks_parameters", "S3", "parameters"),
+        )
+    ),
+    Figure("networks_table", ("neural_correlation",), "Table 1", 940, 420, of_runs=_networks_table),
+    # of the stimuli
+    Figure("gallery", ("recording", "thumbnails"), "1", 940, 150),
+    Figure("responses_sites", ("recording", "matches", "match_responses"), "2", 660, 660),
 )
 
 FIGURES: Final[Mapping[str, Figure]] = {figure.name: figure for figure in _LIST}

@@ -93,7 +93,14 @@ def describe(data: pd.DataFrame, *, regions: Sequence[str] = (), width: int = 66
     written = np.array([elided(text, 60) for text in about], dtype=object)
     return Drawing(
         [
-            boxes("NetworkBar", 0, (y - _HALF)[is_single], score[is_single], (y + _HALF)[is_single], token=token[is_single]),
+            boxes(
+                "NetworkBar",
+                0,
+                (y - _HALF)[is_single],
+                score[is_single],
+                (y + _HALF)[is_single],
+                token=token[is_single],
+            ),
             boxes(
                 "NetworkBarFaint",
                 0,

@@ -26,7 +26,22 @@ if TYPE_CHECKING:
 TITLES: Final[Mapping[str, str]] = {
     "neural_correlation": "Neural correlation of the network and its layers, with intervals over sites",
     "reliability": "Reliability and noise ceiling of every site",
+    "intervals": "Bootstrap intervals of every site's r and of the median over sites",
+    "significance": "Best of all units by chance, p of every site, false discovery rate",
+    "layer_summary": "Layer of every match, best single layer, depth (figures 6, S7, S8)",
+    "redundancy": "Runner-ups, and how many units are nearly as good (figures 7, S10)",
+    "map_counts": "Sites by feature map and by position (figures 8, S11)",
+    "validated_maps": "Feature maps that a site validates, beyond chance (figure S13)",
+    "validation_stimuli": "Stimuli that would best test the unvalidated feature maps",
+    "site_correlations": "Correlations among the sites (figure S12)",
+    "assignment": "One-to-one assignment beside the greedy match",
+    "pool_size": "Score as a function of the number of candidate units",
+    "selection_curve": "How many stimuli choose the right unit (figure S1)",
+    "stability": "Does the winner change when a category is left out",
     "rotation": "Random rotations of each region's best layer (figure 9)",
+    "linear_metric": "All units of a layer, combined linearly, beside single units (figure S4)",
+    "decoding": "Categories from sites, matched units and controls (figures 5, S5, S6)",
+    "comparison": "Another network on the same sites, with an interval for the difference",
 }
 """Title of every analysis, by the name of its module; one more analysis is one more line."""
 

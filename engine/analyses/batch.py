@@ -46,8 +46,13 @@ class State:
 
 def state_of(name: str, source: Source, *, seed: int = 0, settings: Mapping[str, Any] | None = None) -> State:
     """Return where an analysis stands for a source's run; opens neither network nor images."""
-    one, run = analyses.find_analysis(name), source.run
-    filled = one.filled(settings or {})
+    one, run, given = analyses.find_analysis(name), source.run, dict(settings or {})
+    lacking = one.not_given(given)
+    if lacking and name in run.names and not run.verify(name):
+        given = {**run.attributes(name)["analysis_settings"], **given}
+    elif lacking:
+        return State(name, False, 0.0, f"the setting {lacking[0]!r}: unitscope analyse RUN {name} --set {lacking[0]}=...")
+    filled = one.identified(run, one.filled(given))
     is_stored = one.is_stored(run, seed, filled)
     missing = None if is_stored else one.missing(source)
     expected = 0.0 if is_stored or missing else one.expected_seconds(run, filled)
@@ -159,7 +164,11 @@ def _told(
 ) -> xr.Dataset:
     one, run = analyses.find_analysis(name), source.run
     state = state_of(name, source, seed=seed, settings=settings)
-    if not state.is_stored and not state.missing:
+    if state.missing:
+        raise NotAvailableError(f"{name} of {run.network}@{run.recording} cannot be computed: {state.missing}")
+    if state.is_stored and one.not_given(settings):
+        settings = run.attributes(name)["analysis_settings"]
+    if not state.is_stored:
         tell(f"{name}: {about(state.expected_seconds)}")
     started = time.monotonic()
     dataset = one.result(source, seed=seed, settings=settings, progress=progress)

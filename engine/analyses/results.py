@@ -25,7 +25,7 @@ from engine.encoding import as_json, canonical_json
 from engine.errors import NotAvailableError, SettingsError
 from engine.manifests import sha256
 from engine.sources import Source
-from engine.store import Run, add_group
+from engine.store import Run, add_group, open_run
 
 _PACKAGES: Final = {"numpy": "numpy", "scipy": "scipy", "sklearn": "scikit-learn", "torch": "torch"}
 """Whose versions are stored if an analysis has loaded them: module and distribution."""
@@ -66,10 +66,20 @@ class Analysis:
         if unknown:
             raise SettingsError(f"{self.name} has no setting {unknown[0]!r}; it has {self._told()}.")
         filled = {name: _as_default(settings.get(name, default), default) for name, default in defaults.items()}
-        lacking = [name for name, value in filled.items() if value is inspect.Parameter.empty]
+        lacking = self.not_given(settings)
         if lacking:
             raise SettingsError(f"{self.name} needs the setting {lacking[0]!r}; it has {self._told()}.")
         return filled
+
+    def not_given(self, settings: Mapping[str, Any]) -> list[str]:
+        """Return the settings without a default that were not given."""
+        empty = inspect.Parameter.empty
+        return [name for name, value in self.defaults.items() if value is empty and name not in settings]
+
+    def identified(self, run: Run, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return settings as a result is keyed by them: another run by its digest, whatever it was named by."""
+        named = settings.get("other")
+        return {**settings, "other": open_run(named, str(run.path.parent.parent)).digest} if named else dict(settings)
 
     def key(self, seed: int, settings: Mapping[str, Any]) -> str:
         """Return what a result is keyed by within its run, whose digest holds everything else that it reads."""
@@ -79,7 +89,10 @@ class Analysis:
         )
 
     def is_stored(self, run: Run, seed: int, settings: Mapping[str, Any]) -> bool:
-        """Say whether a run holds, intact, just this result, and what it was computed from has not changed since."""
+        """Say whether a run holds, intact, just this result, and what it was computed from has not changed since.
+
+        ``settings`` as ``identified`` gives them.
+        """
         if self.name not in run.names or run.verify(self.name):
             return False
         about = run.attributes(self.name)
@@ -106,7 +119,8 @@ class Analysis:
     ) -> xr.Dataset:
         """Return the result for the source's run: stored, or computed now and stored; as ``analyse`` says."""
         run, settings = source.run, self.filled(settings or {})
-        if self.is_stored(run, seed, settings):
+        identified = self.identified(run, settings)
+        if self.is_stored(run, seed, identified):
             return run.dataset(self.name)
         lacking = self.missing(source)
         if lacking:
@@ -118,9 +132,9 @@ class Analysis:
         else:
             dataset = self.module.compute(watched, seed=seed, **settings)
         about = {
-            "key": self.key(seed, settings),
+            "key": self.key(seed, identified),
             "seed": seed,
-            "analysis_settings": settings,
+            "analysis_settings": identified,
             "analysis_version": self.module.VERSION,
             "reads": watched.read,
             "versions": _versions(),
