@@ -200,11 +200,17 @@ def _fill(
 
 @contextmanager
 def _ready(network: Network, device: torch.device) -> Iterator[None]:
-    """Have the network on its device, exact and fast, inside the ``with``; put it back afterwards."""
+    """Have the network on its device, exact and fast, inside the ``with``."""
+    with on_device(network, device), exact_float32(), freed_memory_kept(), fast_max_pooling(network.module):
+        yield
+
+
+@contextmanager
+def on_device(network: Network, device: torch.device) -> Iterator[None]:
+    """Put the network on the device, and back afterwards."""
     home = next((p.device for p in network.module.parameters()), torch.device("cpu"))
     network.module.to(device)
     try:
-        with exact_float32(), freed_memory_kept(), fast_max_pooling(network.module):
-            yield
+        yield
     finally:
         network.module.to(home)

@@ -121,7 +121,10 @@ def caption(data: pd.DataFrame) -> str:
     about = data.attrs
     by = f", balanced by {about['stratified_by']}" if about["stratified_by"] != "nothing" else ""
     total = about["n_sites"] + about["n_left_out"]
-    fit = "" if about["fit_status"] == "ok" else f"; 95% of an asymptote: {about['fit_status']}"
+    fit = {
+        "ok": "",
+        "extrapolated": f"; 95% of the asymptote at some {short(about['n_95'])} images, by extrapolation",
+    }.get(about["fit_status"], f"; 95% of an asymptote: {about['fit_status']}")
     return (
         f"{known_of(about['n_sites'], total, about['region'] + ' site')}, {about['n_draws']} draws{by}; held-out r on "
         f"{thousands(about['n_evaluation'])} of {plural(about['n_stimuli'], 'image')}{fit}"

@@ -34,8 +34,8 @@ STRATA = ("category", "object")
 SHARE = 0.95
 """Of the asymptote: where the plateau begins."""
 
-OK, NOT_SATURATED, AT_ONCE = "ok", "not saturated", "reached at the smallest size"
-NO_FIT = "no fit"
+OK, EXTRAPOLATED, NOT_SATURATED = "ok", "extrapolated", "not saturated"
+AT_ONCE, NO_FIT = "reached at the smallest size", "no fit"
 """Statuses of the fit."""
 
 
@@ -260,7 +260,8 @@ def plateau(sizes: np.ndarray, r: np.ndarray, sd: np.ndarray) -> Plateau:
     Returns
     -------
     Plateau
-        ``n_95`` is NaN and ``fit_status`` says why: ``no fit`` (fewer than four sizes with a value, or no convergence);
+        ``fit_status`` is ``ok``, or ``extrapolated`` where n_95 lies beyond the largest size; else ``n_95`` is NaN and
+        it says why: ``no fit`` (fewer than four sizes with a value, or no convergence);
         ``not saturated`` (the asymptote is at its bound or has a standard error above a tenth of itself, or n_95 lies
         beyond ten times the largest size); ``reached at the smallest size``.
     """
@@ -284,7 +285,7 @@ def plateau(sizes: np.ndarray, r: np.ndarray, sd: np.ndarray) -> Plateau:
         return Plateau(a, se, b, c, fit_status=NOT_SATURATED)
     if n_95 <= k[0]:
         return Plateau(a, se, b, c, fit_status=AT_ONCE)
-    return Plateau(a, se, b, c, float(n_95), OK)
+    return Plateau(a, se, b, c, float(n_95), OK if n_95 <= k[-1] else EXTRAPOLATED)
 
 
 def fits_of_regions(curves: xr.Dataset) -> xr.Dataset:

@@ -58,6 +58,12 @@ def test_the_pin_stands_where_the_plateau_begins_and_only_there(data):
     assert "95% of an asymptote: not saturated" in selection_curve.caption(without)
 
 
+def test_an_extrapolated_plateau_is_said_and_not_drawn():
+    beyond = selection_curve.data(analysis(1248.0, "extrapolated"), "V4")
+    assert selection_curve.describe(beyond).marks_of("Pin").is_empty
+    assert selection_curve.caption(beyond).endswith("; 95% of the asymptote at some 1.2k images, by extrapolation")
+
+
 def test_the_caption_says_how_many_images_score(data):
     assert selection_curve.caption(data) == (
         "49 of 50 V4 sites, 10 draws, balanced by category, object; held-out r on 320 of 640 images"

@@ -13,6 +13,7 @@ from engine.analyses import selection_curve
 from engine.analyses.random_control import best_r
 from engine.analyses.selection_curve import (
     AT_ONCE,
+    EXTRAPOLATED,
     NO_FIT,
     NOT_SATURATED,
     OK,
@@ -143,6 +144,13 @@ def test_a_plateau_is_found_where_it_was_planted():
     assert fit.fit_status == OK
     assert fit.asymptote == pytest.approx(0.6, abs=0.002)
     assert fit.n_95 == pytest.approx(10 * (0.3 / 0.03) ** (1 / 0.9), rel=0.03)
+
+
+def test_a_plateau_beyond_the_largest_sample_is_called_extrapolated():
+    k = np.array([10, 20, 40, 80, 160, 320])
+    fit = plateau(k, 0.6 - 0.5 * (k / 10) ** -0.7, np.full(6, 0.01))
+    assert fit.fit_status == EXTRAPOLATED
+    assert fit.n_95 == pytest.approx(10 * (0.5 / 0.03) ** (1 / 0.7), rel=0.03)
 
 
 @pytest.mark.parametrize(
