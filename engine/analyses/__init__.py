@@ -40,6 +40,7 @@ TITLES: Final[Mapping[str, str]] = {
     "stability": "Does the winner change when a category is left out",
     "rotation": "Random rotations of each region's best layer (figure 9)",
     "linear_metric": "All units of a layer, combined linearly, beside single units (figure S4)",
+    "receptive_fields": "Receptive fields of matched units and of sites, and their alignment (figure S2)",
     "decoding": "Categories from sites, matched units and controls (figures 5, S5, S6)",
     "comparison": "Another network on the same sites, with an interval for the difference",
 }
