@@ -58,13 +58,16 @@ def data(rotation: xr.Dataset, recording: xr.Dataset, null: xr.Dataset) -> pd.Da
     (NaN for the natural basis), ``chance`` (median over shuffles of the best r in that layer; NaN for the population).
     ``attrs``: n_stimuli, n_rotations, and by region n_sites, n_matched, n_channels.
     """
-    rows = [row for region in _regions(rotation, recording) for row in _rows(rotation.sel(region=region), null)]
+    regions = _regions(rotation, recording)
+    rows = [row for region in regions for row in _rows(rotation.sel(region=region), null)]
     table = pd.DataFrame(rows, columns=["region", "of", "layer", "split", "basis", "correlation", "sd", "chance"])
-    counts = rotation[["n_sites", "n_matched", "n_channels"]].to_dataframe()
     table.attrs = {
         "n_stimuli": int(recording.sizes["stimulus"]),
         "n_rotations": int(rotation.sizes["rotation"]),
-        **{name: {str(region): int(n) for region, n in counts[name].items()} for name in counts},
+        **{
+            name: {region: int(rotation[name].sel(region=region)) for region in regions}
+            for name in ("n_sites", "n_matched", "n_channels")
+        },
     }
     return table
 
@@ -185,5 +188,7 @@ def _strip(role: str, groups: pd.DataFrame) -> Mark:
 
 
 def _channels(about: dict) -> str:
-    counts = [plural(n, "channel") for n in about["n_channels"].values()]
-    return " and ".join(dict.fromkeys(counts))
+    counts = about["n_channels"]
+    if len(set(counts.values())) == 1:
+        return plural(next(iter(counts.values())), "channel")
+    return " and ".join(f"{thousands(n)} ({region})" for region, n in counts.items()) + " channels"

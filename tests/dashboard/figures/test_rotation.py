@@ -70,7 +70,7 @@ def test_chance_is_that_of_a_median_in_the_layer_and_lower_for_held_out_values(d
 
 
 def test_the_caption_counts_rotations_channels_sites_and_images(data):
-    expected = "5 rotations of 12 channels and 6 channels; 4 of 5 IT sites, 7 V4 sites, 120 images"
+    expected = "5 rotations of 6 (V4) and 12 (IT) channels; 7 V4 sites, 4 of 5 IT sites, 120 images"
     assert rotation.caption(data) == expected
 
 
