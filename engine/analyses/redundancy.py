@@ -79,7 +79,7 @@ def compute(run: Run, *, seed: int = 0, within: float = WITHIN) -> xr.Dataset:
 def expected_seconds(run: Run, *, within: float = WITHIN) -> float:
     """Seconds that ``compute`` takes, roughly: a correlation matrix of the ranked units for every site."""
     matches, n_stimuli = run.dataset("matches").sizes, run.dataset("recording").sizes[STIMULUS]
-    return 0.1 + matches[SITE] * (2e-3 + 3e-8 * matches[RANK] * n_stimuli + 4e-9 * matches[RANK] ** 3)
+    return 0.1 + matches[SITE] * (1e-2 + 3e-8 * matches[RANK] * n_stimuli + 4e-9 * matches[RANK] ** 3)
 
 
 def missing(run: Run) -> str | None:
