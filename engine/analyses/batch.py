@@ -51,7 +51,8 @@ def state_of(name: str, source: Source, *, seed: int = 0, settings: Mapping[str,
     if lacking and name in run.names and not run.verify(name):
         given = {**run.attributes(name)["analysis_settings"], **given}
     elif lacking:
-        return State(name, False, 0.0, f"the setting {lacking[0]!r}: unitscope analyse RUN {name} --set {lacking[0]}=...")
+        told = f"the setting {lacking[0]!r}: unitscope analyse RUN {name} --set {lacking[0]}=..."
+        return State(name, False, 0.0, told)
     filled = one.identified(run, one.filled(given))
     is_stored = one.is_stored(run, seed, filled)
     missing = None if is_stored else one.missing(source)
