@@ -20,7 +20,7 @@ REGION = "IT"
 INTRODUCTION = """# Every figure
 
 Drawn by `python assets/figures.py` from `unitscope match` and `unitscope analyse --all` of SqueezeNet 1.1 (and, where
-networks are compared, EfficientNet-Lite0) against the built-in world: **SIMULATED** sites, each a mixture of known units
+networks are compared, EfficientNet-Lite0) against the built-in world: **SIMULATED** sites, each a mixture of known
 of SqueezeNet, and rendered images. They show what each figure looks like and that planted answers are found; they say
 nothing of any brain. What real recordings gave stands in [results.md](results.md).
 """
