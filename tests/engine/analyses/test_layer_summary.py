@@ -1,5 +1,7 @@
 """Layers of the matches, best layers with and without choosing on the same data, depth over networks."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -24,6 +26,24 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(run):
     return compute(run)
+
+
+def without_matches(run, sites):
+    """The run as it is where some sites do not vary."""
+    matches, profile = run.dataset("matches"), run.dataset("layer_profile")
+    varies = ~matches["site"].isin(sites)
+    lost = {
+        "matches": matches.assign(
+            correlation=matches["correlation"].where(varies),
+            held_out=matches["held_out"].where(varies),
+            layer=matches["layer"].where(varies, ""),
+            site_status=matches["site_status"].where(varies, "constant"),
+        ),
+        "layer_profile": profile.where(varies),
+    }
+    return SimpleNamespace(
+        dataset=lambda name: lost[name] if name in lost else run.dataset(name), recording="planted", network="tiny"
+    )
 
 
 def test_every_match_is_counted_in_its_layer(run, found):
@@ -103,12 +123,8 @@ def test_v4_sites_planted_in_earlier_layers_precede_it_sites(found):
     assert found["best_layer"].sel(region="IT") == "fc"
 
 
-def test_a_site_that_does_not_vary_is_left_out_and_counted():
-    network = tiny_network()
-    recording = planted_recording(network, noise=0.3, region=REGION)
-    recording.data["response"][:, 6] = 3.0
-    run = engine.match(network, recording, progress=False)
-    found = compute(run).sel(region="V4")
+def test_a_site_that_does_not_vary_is_left_out_and_counted(run):
+    found = compute(without_matches(run, ["site6"])).sel(region="V4")
     assert (int(found["n_sites"]), int(found["n_left_out"]), int(found["n_matches"].sum())) == (5, 1, 4)
     assert np.isnan(found["depth"].sel(site="site6"))
     assert found["layer_index"].sel(site="site6") == -1
@@ -116,18 +132,15 @@ def test_a_site_that_does_not_vary_is_left_out_and_counted():
     assert float(found["network_correlation"]) == pytest.approx(float(kept.median()))
 
 
-def test_without_any_match_it_says_what_is_needed():
-    network = tiny_network()
-    recording = planted_recording(network)
-    recording.data["response"][:] = 1.0
-    run = engine.match(network, recording, progress=False)
+def test_without_any_match_it_says_what_is_needed(run):
+    none = without_matches(run, run.dataset("matches")["site"].values)
     told = (
         "no site of planted has a match (constant); responses to at least 3 stimuli, and units, that differ between "
         "stimuli are needed."
     )
-    assert missing(run) == told
+    assert missing(none) == told
     with pytest.raises(SettingsError, match="there is no best layer: no site of planted"):
-        region_layers(run)
+        region_layers(none)
 
 
 def test_a_layer_can_be_named_and_an_unknown_one_is_refused(run):

@@ -1,8 +1,11 @@
 """Site by site correlations against numpy, pandas and closed forms; orders; noise-corrected values."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +27,15 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(run):
     return compute(run)
+
+
+def altered(run, **groups):
+    """The run with other groups in the place of its own."""
+    return SimpleNamespace(
+        dataset=lambda name: groups[name] if name in groups else run.dataset(name),
+        names=[*run.names, *groups],
+        recording=run.recording,
+    )
 
 
 def test_it_is_numpys_correlation_matrix(run, found):
@@ -87,16 +99,13 @@ def test_reliability_is_named_and_unknown_without_trials(found):
     assert np.isnan(found["noise_corrected"]).all()
 
 
-def test_reliability_of_the_run_is_taken_where_it_has_one():
-    network = tiny_network()
-    mean = planted_recording(network).data["response"].values
-    trials = mean[:, :, None] + np.random.default_rng(0).normal(size=(*mean.shape, 6))
-    about = {"stimulus_ids": [f"image{i:03d}" for i in range(60)], "region": REGION, "name": "trials"}
-    recording = engine.Recording.from_arrays(trials, planted_recording(network).stimuli, **about)
-    run = engine.match(network, recording, progress=False)
-    found = compute(run)
-    assert found.attrs["reliability_method"] == "split half, Spearman-Brown"
-    reliability = run.dataset("reliability")["reliability"].values
+def test_reliability_of_the_run_is_taken_where_it_has_one(run):
+    reliability = np.linspace(0.4, 0.9, 7)
+    held = xr.Dataset(
+        {"reliability": ("site", reliability)}, {"site": run.dataset("matches")["site"]}, {"method": "told"}
+    )
+    found = compute(altered(run, reliability=held))
+    assert found.attrs["reliability_method"] == "told"
     expected = found["correlation"].values[0, 1] / np.sqrt(reliability[0] * reliability[1])
     assert found["noise_corrected"].values[0, 1] == pytest.approx(expected)
 
@@ -124,8 +133,7 @@ def test_clustering_brings_planted_groups_together():
 
 def test_with_a_single_site_it_says_what_is_needed(run):
     assert missing(run) is None
-    network = tiny_network()
-    recording = planted_recording(network)
-    recording.data["response"][:, 1:] = 2.0
-    told = missing(engine.match(network, recording, progress=False))
+    matches = run.dataset("matches")
+    status = matches["site_status"].where(matches["site"] == "site0", "constant")
+    told = missing(altered(run, matches=matches.assign(site_status=status)))
     assert told == "1 of the sites of planted vary over at least 3 stimuli; two or more are needed to correlate them."

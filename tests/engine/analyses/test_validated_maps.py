@@ -27,6 +27,16 @@ def judged(run):
     return compute(run, layer="conv2")
 
 
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """A run without shuffles, of a network whose map 2 of conv2 is silent."""
+    network = tiny_network()
+    network.module.conv2.weight.data[2] = 0
+    network.module.conv2.bias.data[2] = 0
+    store = tmp_path_factory.mktemp("store")
+    return engine.match(network, planted_recording(network, noise=0.3), shuffles=0, progress=False, store=store)
+
+
 def of(judged, region):
     return judged.isel(feature_map=np.flatnonzero(judged["map_region"].values == region))
 
@@ -93,23 +103,17 @@ def test_the_gumbel_of_single_sites_is_moved_to_the_best_of_many():
     assert stats.gumbel_r.isf(0.05, location, scale) == pytest.approx(np.quantile(of_many, 0.95), abs=0.01)
 
 
-def test_few_shuffles_leave_the_closed_form_alone(run):
+def test_few_shuffles_leave_the_closed_form_alone(bare):
     assert gumbel_of(np.full(9, 0.2) + np.arange(9) / 100, 5) is None
     assert gumbel_of(np.full(30, 0.2), 5) is None
-    network = tiny_network()
-    bare = engine.match(network, planted_recording(network, noise=0.3), shuffles=0, progress=False)
     one = compute(bare, layer="conv2").sel(region="V4")
     assert np.isnan(one["threshold_shuffles"])
     assert one["threshold"] == one["threshold_closed_form"]
     assert one["n_shuffles"] == 0
 
 
-def test_a_map_without_a_unit_is_neither(run):
-    network = tiny_network()
-    network.module.conv2.weight.data[2] = 0
-    network.module.conv2.bias.data[2] = 0
-    dead = engine.match(network, planted_recording(network, noise=0.3), progress=False)
-    found = of(compute(dead, layer="conv2"), "V4").isel(feature_map=2)
+def test_a_map_without_a_unit_is_neither(bare):
+    found = of(compute(bare, layer="conv2"), "V4").isel(feature_map=2)
     assert str(found["status"].values) == "no unit"
     assert str(found["best_site"].values) == ""
     assert np.isnan(found["best"])
