@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from dashboard.provenance import commands, provenance
-from dashboard.registry import FIGURES, Asked, Figure, ask
+from dashboard.registry import FIGURES, Asked, Figure, ask, plain_name
 from engine.analyses import ANALYSES, find_analysis
 from engine.encoding import as_json
 from engine.errors import NotAvailableError, SettingsError
@@ -61,7 +61,8 @@ def export_figure(
         If the run does not hold an analysis that the figure shows; names the command that computes it.
     """
     figure, kind = _figure(name), _kind(file)
-    _require_analyses(run, figure)
+    for one in (run, *(others if figure.compares else ())):
+        _require_analyses(one, figure)
     asked = ask(run, figure, region=region, site=site, others=others)
     from dashboard.exporting import as_csv, as_picture, heading_of  # loads the drawing libraries
 
@@ -172,7 +173,8 @@ def _kind(file: Path) -> str:
 
 def _absent(run: Run, figure: Figure) -> list[str]:
     """Return the analyses that a figure shows and the run does not hold, or only of another version."""
-    return [name for name in figure.reads if name in ANALYSES and not _is_held(run, name)]
+    names = [plain_name(name) for name in figure.reads if not name.endswith("?")]
+    return [name for name in names if name in ANALYSES and not _is_held(run, name)]
 
 
 def _is_held(run: Run, name: str) -> bool:

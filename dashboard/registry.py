@@ -1,19 +1,19 @@
 """Which figures are there, what does each read of a run, and how is it made from one?
 
 A figure is a line in ``FIGURES``: its name, which is that of its module in ``dashboard.figures``, and the groups of the
-run that its ``data`` takes, in that order; "?" behind one that may be missing. Whatever else ``data`` and ``describe``
-take by these names they get: ``region``, ``site``, ``regions`` (of the recording), ``network`` (token of its colour),
-``n_units``, ``width``, ``height``. One that compares runs says how it is made of them.
+run that its ``data`` takes, in that order: "x?" for one that may be missing, "x*" for those of all runs that are
+compared, by their titles. Whatever else ``data`` and ``describe`` take by these names they get: ``region``,
+``only_region`` (the one that was named, or None), ``site``; ``regions`` of the recording, ``n_sites`` of the region,
+``n_units``; ``network``, ``tokens`` (colours) and ``controls`` (titles of untrained networks) of the runs; ``width``,
+``height``.
 """
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
-
-import xarray as xr
 
 from dashboard.runs import OpenRun
 from dashboard.theme import CONTROL, network_token
@@ -33,6 +33,8 @@ class Asked:
     region: str
     site: str
     others: Sequence[OpenRun] = ()
+    only_region: str | None = None
+    """The region that was named, if one was."""
 
     @property
     def runs(self) -> dict[str, OpenRun]:
@@ -50,12 +52,30 @@ class Asked:
         trained = [title for title in self.runs if title not in self.controls]
         return {title: network_token(trained.index(title)) if title in trained else CONTROL for title in self.runs}
 
-    def group(self, name: str) -> xr.Dataset | None:
-        """Return a group of the run; chance as empty where nothing was shuffled; None for one that may be missing."""
-        if name == "null":
+    def group(self, name: str) -> Any:
+        """Return a group as ``Figure.reads`` names it: a dataset, None, or datasets by title."""
+        plain = plain_name(name)
+        if name.endswith("*"):
+            return {title: run.dataset(plain) for title, run in self.runs.items()}
+        if plain == "null":
             return self.run.null
-        plain = name.removesuffix("?")
-        return None if plain != name and not self.run.has(plain) else self.run.dataset(plain)
+        return None if name.endswith("?") and not self.run.has(plain) else self.run.dataset(plain)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What figures may ask for by name, see above."""
+        tokens = self.tokens
+        return {
+            "region": self.region,
+            "only_region": self.only_region,
+            "site": self.site,
+            "regions": tuple(self.run.regions),
+            "n_sites": len(self.run.sites(self.region)),
+            "n_units": self.run.n_units,
+            "network": next(iter(tokens.values())),
+            "tokens": tuple(tokens.values())[:2],
+            "controls": self.controls,
+        }
 
 
 @dataclass(frozen=True)
@@ -68,10 +88,12 @@ class Figure:
     """In Arend et al. (2018)."""
     width: int = 540
     height: int = 300
-    of_runs: Callable[[ModuleType, Asked], Any] | None = None
-    """Makes the data where they come from several runs."""
-    look: Callable[[Asked], Mapping[str, Any]] | None = None
-    """More arguments for ``describe``."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """More arguments, fixed ones, for ``data`` or ``describe``."""
+    of: str = ""
+    """Name of its module, where that is another one."""
+    make: Callable[[ModuleType, Asked], Any] | None = None
+    """Makes the data where they are no plain groups."""
     n_others: int = 0
     """Least number of runs beside the first one."""
     n_regions: int = 1
@@ -80,35 +102,40 @@ class Figure:
     @property
     def module(self) -> ModuleType:
         """Its module; loads the drawing libraries."""
-        return import_module(f"dashboard.figures.{self.name}")
+        return import_module(f"dashboard.figures.{self.of or self.name}")
 
     @property
     def takes(self) -> set[str]:
         """Which of ``region`` and ``site`` it is about."""
-        if self.of_runs is not None:
+        if self.make is not None:
             return {"region"} if self.n_regions == 1 else set()
         return {"region", "site"} & set(inspect.signature(self.module.data).parameters)
 
+    @property
+    def compares(self) -> bool:
+        """Whether it shows several runs."""
+        return self.make is not None or any(name.endswith("*") for name in self.reads)
+
     def data(self, asked: Asked) -> Any:
         """Return the figure's data."""
-        if self.of_runs is not None:
-            return self.of_runs(self.module, asked)
-        chosen = {name: getattr(asked, name) for name in self.takes}
-        return self.module.data(*map(asked.group, self.reads), **chosen)
+        if self.make is not None:
+            return self.make(self.module, asked)
+        return self.module.data(*map(asked.group, self.reads), **self._known(self.module.data, asked))
 
     def describe(self, data: Any, asked: Asked) -> "Drawing":
         """Return the drawing of the figure's data."""
-        run = asked.run
-        told = {
-            "regions": tuple(run.regions),
-            "network": next(iter(asked.tokens.values())),
-            "n_units": run.n_units,
-            "width": self.width,
-            "height": self.height,
-            **(self.look(asked) if self.look else {}),
-        }
-        known = inspect.signature(self.module.describe).parameters
-        return self.module.describe(data, **{name: value for name, value in told.items() if name in known})
+        told = self._known(self.module.describe, asked)
+        # a figure on paper has no selection, so no site is marked in one of many sites
+        return self.module.describe(data, **{name: value for name, value in told.items() if name != "site"})
+
+    def _known(self, function: Callable, asked: Asked) -> dict[str, Any]:
+        told = {**asked.told, "width": self.width, "height": self.height, **self.options}
+        return {name: told[name] for name in inspect.signature(function).parameters if name in told}
+
+
+def plain_name(name: str) -> str:
+    """Return the group that an entry of ``Figure.reads`` names."""
+    return name.rstrip("?*")
 
 
 def ask(
@@ -125,7 +152,8 @@ def ask(
     """
     _require_same_recording(run, figure, others)
     opened = OpenRun(run)
-    return Asked(opened, _region(opened, figure, region, site), _site(opened, figure, site), [*map(OpenRun, others)])
+    shown, best = _region(opened, figure, region, site), _site(opened, figure, site)
+    return Asked(opened, shown, best, [*map(OpenRun, others)], only_region=region)
 
 
 def _require_same_recording(run: Run, figure: Figure, others: Sequence[Run]) -> None:
@@ -133,7 +161,7 @@ def _require_same_recording(run: Run, figure: Figure, others: Sequence[Run]) -> 
         raise SettingsError(
             f"figure {figure.name!r} compares networks: name another run on {run.recording}, --with RUN."
         )
-    if others and figure.of_runs is None:
+    if others and not figure.compares:
         raise SettingsError(f"figure {figure.name!r} shows one run; leave out --with.")
     for other in others:
         if any(
@@ -177,22 +205,14 @@ def _site(run: OpenRun, figure: Figure, site: str | None) -> str:
     return site
 
 
-def _networks(module: ModuleType, asked: Asked) -> Any:
-    correlations = {title: run.neural_correlation for title, run in asked.runs.items()}
-    n_sites = len(asked.run.sites(asked.region))
-    return module.data(correlations, asked.region, controls=asked.controls, n_sites=n_sites)
-
-
 def _two_regions(module: ModuleType, asked: Asked) -> Any:
     first, second = asked.run.regions[:2]
-    correlations = {title: run.neural_correlation for title, run in asked.runs.items()}
-    return module.data(correlations, (first, second), controls=asked.controls)
+    return module.data(asked.group("neural_correlation*"), (first, second), controls=asked.controls)
 
 
 def _site_by_site(module: ModuleType, asked: Asked) -> Any:
-    first, second = list(asked.runs.items())[:2]
-    matches = (run.dataset("matches") for _, run in (first, second))
-    return module.data(*matches, asked.run.dataset("recording"), asked.region, names=(first[0], second[0]))
+    (first, one), (second, other) = list(asked.group("matches*").items())[:2]
+    return module.data(one, other, asked.group("recording"), asked.region, names=(first, second))
 
 
 _LIST: Final = (
@@ -202,18 +222,9 @@ _LIST: Final = (
     Figure("unit_distribution", ("unit_counts", "matches", "null", "recording", "layers"), "", 660, 240),
     Figure("runner_up_positions", ("matches", "layers", "recording"), "8, for one site", 320, 320),
     # of a region
-    Figure("neural_correlation", ("neural_correlation",), "3, 4, S8", 940, 330, of_runs=_networks),
-    Figure("v4_against_it", ("neural_correlation",), "3", 376, 376, of_runs=_two_regions, n_regions=2),
-    Figure(
-        "site_by_site",
-        ("matches", "recording"),
-        "",
-        376,
-        376,
-        of_runs=_site_by_site,
-        look=lambda asked: {"tokens": tuple(asked.tokens.values())[:2]},
-        n_others=1,
-    ),
+    Figure("neural_correlation", ("neural_correlation*",), "3, 4, S8", 940, 330),
+    Figure("v4_against_it", ("neural_correlation*",), "3", 376, 376, make=_two_regions, n_regions=2),
+    Figure("site_by_site", ("matches*", "recording"), "", 376, 376, make=_site_by_site, n_others=1),
     Figure("layer_by_layer", ("layer_profile", "null", "recording"), "6, right", 660, 250),
     Figure("every_site", ("matches", "recording", "null", "reliability?"), "", 660, 250),
     Figure("site_rail", ("matches", "recording", "null", "reliability?"), "", 320, 300),
