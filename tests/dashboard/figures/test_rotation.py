@@ -79,7 +79,8 @@ def test_natural_bars_are_dark_rotated_ones_light_and_held_out_ones_open(data):
     alpha = [ROLES[name].alpha[0] for name in ("Basis", "BasisRotated", "BasisStandardised")]
     assert alpha == sorted(alpha, reverse=True)
     assert alpha[0] == 1
-    assert all(ROLES[name].fill == "paper" for name in ("BasisHeldOut", "BasisRotatedHeldOut", "BasisStandardisedHeldOut"))
+    held_out = ("BasisHeldOut", "BasisRotatedHeldOut", "BasisStandardisedHeldOut")
+    assert all(ROLES[name].fill == "paper" for name in held_out)
     bars = drawing.marks_of("Basis").columns
     assert list(bars["token"]) == ["V4", "V4", "IT", "IT"]
     natural = data[(data["basis"] == "natural") & (data["split"] == "all images")]["correlation"]
