@@ -35,6 +35,8 @@ class Asked:
     others: Sequence[OpenRun] = ()
     only_region: str | None = None
     """The region that was named, if one was."""
+    stored: Sequence[Run] = ()
+    """The same runs as the store gives them, for what the engine puts together from several."""
 
     @property
     def runs(self) -> dict[str, OpenRun]:
@@ -153,7 +155,7 @@ def ask(
     _require_same_recording(run, figure, others)
     opened = OpenRun(run)
     shown, best = _region(opened, figure, region, site), _site(opened, figure, site)
-    return Asked(opened, shown, best, [*map(OpenRun, others)], only_region=region)
+    return Asked(opened, shown, best, [*map(OpenRun, others)], region, [run, *others])
 
 
 def _require_same_recording(run: Run, figure: Figure, others: Sequence[Run]) -> None:
