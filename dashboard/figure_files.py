@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from dashboard.provenance import commands, provenance
-from dashboard.registry import FIGURES, Asked, Figure, ask
+from dashboard.registry import FIGURES, Asked, Figure, ask, plain_name
 from engine.analyses import ANALYSES, find_analysis
 from engine.encoding import as_json
 from engine.errors import NotAvailableError, SettingsError
@@ -61,8 +61,9 @@ def export_figure(
         If the run does not hold an analysis that the figure shows; names the command that computes it.
     """
     figure, kind = _figure(name), _kind(file)
-    for one in (run, *others):
-        _require_analyses(one, figure)
+    _require_analyses(run, figure)
+    for other in others:
+        _require_analyses(other, figure, is_other=True)
     asked = ask(run, figure, region=region, site=site, others=others)
     from dashboard.exporting import as_csv, as_picture, heading_of  # loads the drawing libraries
 
@@ -171,17 +172,19 @@ def _kind(file: Path) -> str:
     return kind
 
 
-def _absent(run: Run, figure: Figure) -> list[str]:
+def _absent(run: Run, figure: Figure, *, is_other: bool = False) -> list[str]:
     """Return the analyses that a figure shows and the run does not hold, or only of another version."""
-    return [name for name in figure.reads if name in ANALYSES and not _is_held(run, name)]
+    needed = [name for name in figure.reads if not name.endswith("?")]
+    names = [plain_name(name) for name in needed if not is_other or name.endswith("*")]
+    return [name for name in names if name in ANALYSES and not _is_held(run, name)]
 
 
 def _is_held(run: Run, name: str) -> bool:
     return name in run.names and run.attributes(name).get("analysis_version", 1) == find_analysis(name).module.VERSION
 
 
-def _require_analyses(run: Run, figure: Figure) -> None:
-    absent = _absent(run, figure)
+def _require_analyses(run: Run, figure: Figure, *, is_other: bool = False) -> None:
+    absent = _absent(run, figure, is_other=is_other)
     if absent:
         told = shlex.join(["unitscope", "analyse", run.digest[:12], *absent])
         raise NotAvailableError(

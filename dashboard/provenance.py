@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, Final
 
-from dashboard.registry import Figure
+from dashboard.registry import Figure, plain_name
 from engine.analyses import ANALYSES
 from engine.sources import match_command
 from engine.store import Run
@@ -28,7 +28,7 @@ def provenance(run: Run, figure: Figure, others: Sequence[Run] = ()) -> dict[str
 def commands(run: Run, figure: Figure, others: Sequence[Run], chosen: Mapping[str, str], file_name: str) -> list[str]:
     """Return what makes a figure again, from nothing: match, analyse, export; runs are named by their digests."""
     matched = [command for one in (run, *others) if (command := match_command(one))]
-    analysed = [_analyse(run, name) for name in _analyses(run, figure)]
+    analysed = [_analyse(one, name) for one in (run, *others) for name in _analyses(one, figure)]
     options = [f"--{option}={value}" for option, value in chosen.items()]
     options += [f"--with={other.digest[:12]}" for other in others]
     exported = shlex.join(["unitscope", "export", run.digest[:12], figure.name, *options, "-o", file_name])
@@ -36,7 +36,7 @@ def commands(run: Run, figure: Figure, others: Sequence[Run], chosen: Mapping[st
 
 
 def _analyses(run: Run, figure: Figure) -> list[str]:
-    names = [name.removesuffix("?") for name in figure.reads]
+    names = map(plain_name, figure.reads)
     return [name for name in names if name in ANALYSES and name in run.names]
 
 

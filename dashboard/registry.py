@@ -1,19 +1,19 @@
 """Which figures are there, what does each read of a run, and how is it made from one?
 
 A figure is a line in ``FIGURES``: its name, which is that of its module in ``dashboard.figures``, and the groups of the
-run that its ``data`` takes, in that order; "?" behind one that may be missing. Whatever else ``data`` and ``describe``
-take by these names they get: ``region``, ``site``, ``regions`` (of the recording), ``network`` (token of its colour),
-``n_units``, ``width``, ``height``. One that compares runs says how it is made of them.
+run that its ``data`` takes, in that order: "x?" for one that may be missing, "x*" for those of all runs that are
+compared, by their titles. Whatever else ``data`` and ``describe`` take by these names they get: ``region``,
+``only_region`` (the one that was named, or None), ``site``; ``regions`` of the recording, ``n_sites`` of the region,
+``n_units``; ``network``, ``tokens`` (colours) and ``controls`` (titles of untrained networks) of the runs; ``width``,
+``height``.
 """
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
-
-import xarray as xr
 
 from dashboard.runs import OpenRun
 from dashboard.theme import CONTROL, network_token
@@ -34,6 +34,10 @@ class Asked:
     region: str
     site: str
     others: Sequence[OpenRun] = ()
+    only_region: str | None = None
+    """The region that was named, if one was."""
+    stored: Sequence[Run] = ()
+    """The same runs as the store gives them, for what the engine puts together from several."""
 
     @property
     def runs(self) -> dict[str, OpenRun]:
@@ -51,12 +55,30 @@ class Asked:
         trained = [title for title in self.runs if title not in self.controls]
         return {title: network_token(trained.index(title)) if title in trained else CONTROL for title in self.runs}
 
-    def group(self, name: str) -> xr.Dataset | None:
-        """Return a group of the run; chance as empty where nothing was shuffled; None for one that may be missing."""
-        if name == "null":
+    def group(self, name: str) -> Any:
+        """Return a group as ``Figure.reads`` names it: a dataset, None, or datasets by title."""
+        plain = plain_name(name)
+        if name.endswith("*"):
+            return {title: run.dataset(plain) for title, run in self.runs.items()}
+        if plain == "null":
             return self.run.null
-        plain = name.removesuffix("?")
-        return None if plain != name and not self.run.has(plain) else self.run.dataset(plain)
+        return None if name.endswith("?") and not self.run.has(plain) else self.run.dataset(plain)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What figures may ask for by name, see above."""
+        tokens = self.tokens
+        return {
+            "region": self.region,
+            "only_region": self.only_region,
+            "site": self.site,
+            "regions": tuple(self.run.regions),
+            "n_sites": len(self.run.sites(self.region)),
+            "n_units": self.run.n_units,
+            "network": next(iter(tokens.values())),
+            "tokens": tuple(tokens.values())[:2],
+            "controls": self.controls,
+        }
 
 
 @dataclass(frozen=True)
@@ -69,49 +91,54 @@ class Figure:
     """In Arend et al. (2018)."""
     width: int = 540
     height: int = 300
-    of_runs: Callable[[ModuleType, Asked], Any] | None = None
-    """Makes the data where they come from several runs."""
-    look: Callable[[Asked], Mapping[str, Any]] | None = None
-    """More arguments for ``describe``."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """More arguments, fixed ones, for ``data`` or ``describe``."""
+    of: str = ""
+    """Name of its module, where that is another one."""
+    make: Callable[[ModuleType, Asked], Any] | None = None
+    """Makes the data where they are no plain groups."""
     n_others: int = 0
     """Least number of runs beside the first one."""
     n_regions: int = 1
     """Least number of regions that it shows at once."""
-    drawn_by: str = ""
-    """Its module, where that draws several figures."""
 
     @property
     def module(self) -> ModuleType:
         """Its module; loads the drawing libraries."""
-        return import_module(f"dashboard.figures.{self.drawn_by or self.name}")
+        return import_module(f"dashboard.figures.{self.of or self.name}")
 
     @property
     def takes(self) -> set[str]:
         """Which of ``region`` and ``site`` it is about."""
-        if self.of_runs is not None:
+        if self.make is not None:
             return {"region"} if self.n_regions == 1 else set()
         return {"region", "site"} & set(inspect.signature(self.module.data).parameters)
 
+    @property
+    def compares(self) -> bool:
+        """Whether it shows several runs."""
+        return self.make is not None or any(name.endswith("*") for name in self.reads)
+
     def data(self, asked: Asked) -> Any:
         """Return the figure's data."""
-        if self.of_runs is not None:
-            return self.of_runs(self.module, asked)
-        chosen = {name: getattr(asked, name) for name in self.takes}
-        return self.module.data(*map(asked.group, self.reads), **chosen)
+        if self.make is not None:
+            return self.make(self.module, asked)
+        return self.module.data(*map(asked.group, self.reads), **self._known(self.module.data, asked))
 
     def describe(self, data: Any, asked: Asked) -> "Drawing":
         """Return the drawing of the figure's data."""
-        run = asked.run
-        told = {
-            "regions": tuple(run.regions),
-            "network": next(iter(asked.tokens.values())),
-            "n_units": run.n_units,
-            "width": self.width,
-            "height": self.height,
-            **(self.look(asked) if self.look else {}),
-        }
-        known = inspect.signature(self.module.describe).parameters
-        return self.module.describe(data, **{name: value for name, value in told.items() if name in known})
+        told = self._known(self.module.describe, asked)
+        # a figure on paper has no selection, so no site is marked in one of many sites
+        return self.module.describe(data, **{name: value for name, value in told.items() if name != "site"})
+
+    def _known(self, function: Callable, asked: Asked) -> dict[str, Any]:
+        told = {**asked.told, "width": self.width, "height": self.height, **self.options}
+        return {name: told[name] for name in inspect.signature(function).parameters if name in told}
+
+
+def plain_name(name: str) -> str:
+    """Return the group that an entry of ``Figure.reads`` names."""
+    return name.rstrip("?*")
 
 
 def ask(
@@ -128,7 +155,8 @@ def ask(
     """
     _require_same_recording(run, figure, others)
     opened = OpenRun(run)
-    return Asked(opened, _region(opened, figure, region, site), _site(opened, figure, site), [*map(OpenRun, others)])
+    shown, best = _region(opened, figure, region, site), _site(opened, figure, site)
+    return Asked(opened, shown, best, [*map(OpenRun, others)], region, [run, *others])
 
 
 def _require_same_recording(run: Run, figure: Figure, others: Sequence[Run]) -> None:
@@ -136,7 +164,7 @@ def _require_same_recording(run: Run, figure: Figure, others: Sequence[Run]) -> 
         raise SettingsError(
             f"figure {figure.name!r} compares networks: name another run on {run.recording}, --with RUN."
         )
-    if others and figure.of_runs is None:
+    if others and not figure.compares:
         raise SettingsError(f"figure {figure.name!r} shows one run; leave out --with.")
     for other in others:
         if any(
@@ -180,44 +208,14 @@ def _site(run: OpenRun, figure: Figure, site: str | None) -> str:
     return site
 
 
-def _networks(module: ModuleType, asked: Asked) -> Any:
-    correlations = {title: run.neural_correlation for title, run in asked.runs.items()}
-    n_sites = len(asked.run.sites(asked.region))
-    return module.data(correlations, asked.region, controls=asked.controls, n_sites=n_sites)
-
-
 def _two_regions(module: ModuleType, asked: Asked) -> Any:
     first, second = asked.run.regions[:2]
-    correlations = {title: run.neural_correlation for title, run in asked.runs.items()}
-    return module.data(correlations, (first, second), controls=asked.controls)
+    return module.data(asked.group("neural_correlation*"), (first, second), controls=asked.controls)
 
 
 def _site_by_site(module: ModuleType, asked: Asked) -> Any:
-    first, second = list(asked.runs.items())[:2]
-    matches = (run.dataset("matches") for _, run in (first, second))
-    return module.data(*matches, asked.run.dataset("recording"), asked.region, names=(first[0], second[0]))
-
-
-def _of_each(group: str) -> Callable[[ModuleType, Asked], Any]:
-    """Make the data from one group of every run."""
-    return lambda module, asked: module.data(_groups(asked, group), asked.region)
-
-
-def _groups(asked: Asked, group: str) -> dict[str, xr.Dataset]:
-    return {title: run.dataset(group) for title, run in asked.runs.items()}
-
-
-def _layers_best(module: ModuleType, asked: Asked) -> Any:
-    correlations = {title: run.neural_correlation for title, run in asked.runs.items()}
-    return module.data(_groups(asked, "layer_summary"), correlations)
-
-
-def _layers_depth(module: ModuleType, asked: Asked) -> Any:
-    return module.data(_groups(asked, "layer_summary"), asked.run.dataset("recording"))
-
-
-def _pool_size(module: ModuleType, asked: Asked) -> Any:
-    return module.data(_groups(asked, "pool_size"), asked.region, controls=asked.controls)
+    (first, one), (second, other) = list(asked.group("matches*").items())[:2]
+    return module.data(one, other, asked.group("recording"), asked.region, names=(first, second))
 
 
 def _comparison(module: ModuleType, asked: Asked) -> Any:
@@ -226,30 +224,22 @@ def _comparison(module: ModuleType, asked: Asked) -> Any:
     if list(compared.attrs["runs"]) != [run.digest, other.digest]:
         raise SettingsError(
             f"run {run.digest[:12]} holds a comparison with {compared['network'].values[1]}, not with run "
-            f"{other.digest[:12]}. Compute that one: unitscope analyse {run.digest[:12]} comparison --set "
-            f"other={other.digest[:12]}"
+            f"{other.digest[:12]}. Compute that one: unitscope analyse {run.digest[:12]} comparison "
+            f"--set other={other.digest[:12]}"
         )
     return module.data(compared, asked.region, titles=(first, second), nulls=(run.null, other.null))
 
 
 def _against(quantity: str) -> Callable[[ModuleType, Asked], Any]:
     """Make the data of a figure that draws networks against what is known of them."""
-    return lambda module, asked: module.data(networks.gather(_stored(asked)), asked.region, against=quantity)
+    return lambda module, asked: module.data(networks.gather(asked.stored), asked.region, against=quantity)
 
 
 def _networks_table(module: ModuleType, asked: Asked) -> Any:
-    runs = _stored(asked)
-    return module.data(published.table_1(runs), networks.gather(runs))
+    return module.data(published.table_1(asked.stored), networks.gather(asked.stored))
 
 
-def _stored(asked: Asked) -> list[Run]:
-    return [run.stored for run in asked.runs.values()]
-
-
-def _two_tokens(asked: Asked) -> Mapping[str, Any]:
-    return {"tokens": tuple(asked.tokens.values())[:2]}
-
-
+_SCORES: Final = ("neural_correlation*",)
 _LIST: Final = (
     # of one site
     Figure("responses", ("recording", "matches", "match_responses"), "2", 432, 416),
@@ -257,19 +247,9 @@ _LIST: Final = (
     Figure("unit_distribution", ("unit_counts", "matches", "null", "recording", "layers"), "", 660, 240),
     Figure("runner_up_positions", ("matches", "layers", "recording"), "8, for one site", 320, 320),
     # of a region
-    Figure("neural_correlation", ("neural_correlation",), "3, 4, S8", 940, 330, of_runs=_networks),
-    Figure("v4_against_it", ("neural_correlation",), "3", 376, 376, of_runs=_two_regions, n_regions=2),
-    Figure(
-        "site_by_site",
-        ("matches", "recording"),
-        "",
-        376,
-        376,
-        of_runs=_site_by_site,
-        look=_two_tokens,
-        n_others=1,
-    ),
-    Figure("comparison", ("comparison",), "", 376, 376, of_runs=_comparison, look=_two_tokens, n_others=1),
+    Figure("neural_correlation", ("neural_correlation*",), "3, 4, S8", 940, 330),
+    Figure("v4_against_it", ("neural_correlation*",), "3", 376, 376, make=_two_regions, n_regions=2),
+    Figure("site_by_site", ("matches*", "recording"), "", 376, 376, make=_site_by_site, n_others=1),
     Figure("layer_by_layer", ("layer_profile", "null", "recording"), "6, right", 660, 250),
     Figure("every_site", ("matches", "recording", "null", "reliability?"), "", 660, 250),
     Figure("site_rail", ("matches", "recording", "null", "reliability?"), "", 320, 300),
@@ -280,37 +260,34 @@ _LIST: Final = (
     Figure("selection_curve", ("selection_curve",), "S1", 540, 300),
     Figure("selection_curve_stability", ("selection_curve",), "", 540, 240),
     Figure("stability", ("stability", "recording"), "", 660, 300),
-    Figure("layers", ("layer_summary", "layers", "null", "recording"), "6, left", 660, 300),
-    Figure("layers_median", ("layer_profile", "layer_summary", "recording"), "6, right", 660, 300),
+    Figure("layers", ("layer_summary", "layers", "null", "recording"), "6, left, S9", 660, 320),
+    Figure("layers_median", ("layer_profile", "layer_summary", "recording"), "6, right, S9", 660, 300),
     Figure("redundancy", ("matches", "recording", "null", "redundancy"), "7, S10", 760, 670),
-    Figure("feature_maps", ("map_counts",), "8, S11", 660, 300),
-    Figure("feature_maps_positions", ("map_counts",), "8, S11", 430, 430),
-    Figure("validated_maps", ("validated_maps",), "S13, left", 660, 300),
-    Figure("validated_maps_sites", ("validated_maps",), "S13, right", 660, 300),
-    Figure("validation_stimuli", ("validation_stimuli",), "", 660, 300),
-    Figure("site_correlations", ("site_correlations",), "S12", 520, 520),
+    Figure("feature_maps", ("map_counts",), "8", 660, 300),
+    Figure("feature_maps_positions", ("map_counts",), "8", 430, 430),
+    Figure("feature_maps_runner_ups", ("map_counts",), "S11", 660, 300),
+    Figure("feature_maps_positions_runner_ups", ("map_counts",), "S11", 430, 430),
+    Figure("validated_maps", ("validated_maps",), "S13, left", 660, 260),
+    Figure("validated_maps_sites", ("validated_maps",), "S13, right", 660, 260),
+    Figure("validation_stimuli", ("validation_stimuli",), "", 560, 300),
+    Figure("site_correlations", ("site_correlations",), "S12", 520, 500),
+    Figure("site_correlations_clustered", ("site_correlations",), "S12", 520, 500),
     Figure("rotation", ("rotation", "recording", "null"), "9", 660, 320),
     Figure("linear_metric", ("linear_metric",), "S4, right", 540, 300),
-    # of a region and one network or several
-    Figure("layers_best", ("layer_summary", "neural_correlation"), "S8", 540, 300, of_runs=_layers_best),
-    Figure("layers_depth", ("layer_summary", "recording"), "S7", 540, 650, of_runs=_layers_depth, n_others=1),
-    Figure("pool_size", ("pool_size",), "", 660, 300, of_runs=_pool_size),
-    Figure("linear_metric_networks", ("linear_metric",), "S4, left", 660, 300, of_runs=_of_each("linear_metric")),
-    Figure("decoding", ("decoding",), "5", 660, 300, of_runs=_of_each("decoding")),
-    Figure("decoding_confusions", ("decoding",), "S5", 940, 420, of_runs=_of_each("decoding")),
-    Figure("decoding_similarity", ("decoding",), "S6", 660, 300, of_runs=_of_each("decoding")),
-    *(
-        Figure(
-            name, ("neural_correlation",), number, 540, 330, of_runs=_against(against), n_others=1, drawn_by="networks"
-        )
-        for name, number, against in (
-            ("networks_top1", "4", "top1"),
-            ("networks_top5", "4", "top5"),
-            ("networks_units", "S3", "units"),
-            ("networks_parameters", "S3", "parameters"),
-        )
-    ),
-    Figure("networks_table", ("neural_correlation",), "Table 1", 940, 420, of_runs=_networks_table),
+    # of a region, one network or several
+    Figure("layers_best", ("layer_summary*", "neural_correlation*"), "S8", 540, 300),
+    Figure("layers_depth", ("layer_summary*", "recording"), "S7", 460, 650),
+    Figure("pool_size", ("pool_size*",), "", 660, 300),
+    Figure("comparison", ("comparison",), "", 376, 376, make=_comparison, n_others=1),
+    Figure("linear_metric_networks", ("linear_metric*",), "S4, left", 660, 300),
+    Figure("decoding", ("decoding*",), "5", 660, 300),
+    Figure("decoding_confusions", ("decoding*",), "S5", 940, 420),
+    Figure("decoding_similarity", ("decoding*",), "S6", 660, 300),
+    Figure("networks_top1", _SCORES, "4", of="networks", height=330, make=_against("top1"), n_others=1),
+    Figure("networks_top5", _SCORES, "4", of="networks", height=330, make=_against("top5"), n_others=1),
+    Figure("networks_units", _SCORES, "S3", of="networks", height=330, make=_against("units"), n_others=1),
+    Figure("networks_parameters", _SCORES, "S3", of="networks", height=330, make=_against("parameters"), n_others=1),
+    Figure("networks_table", _SCORES, "Table 1", 940, 420, make=_networks_table, n_regions=0),
     # of the stimuli
     Figure("gallery", ("recording", "thumbnails"), "1", 940, 150),
     Figure("responses_sites", ("recording", "matches", "match_responses"), "2", 660, 660),

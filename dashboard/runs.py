@@ -66,11 +66,6 @@ class OpenRun:
             return self._loaded[name]
 
     @property
-    def stored(self) -> Run:
-        """The run as the store gives it, for what compares runs."""
-        return self._run
-
-    @property
     def n_bytes(self) -> int:
         """Bytes of the groups in memory."""
         return sum(dataset.nbytes for dataset in list(self._loaded.values()))

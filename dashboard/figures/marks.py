@@ -250,6 +250,15 @@ ROLES: Final[Mapping[str, Role]] = {
     "PinHead": Role(fill="ink", size=7),
     "PinNoteLeft": Role(fill="ink", align="right", offset=(-8, 0)),
     "PinNoteRight": Role(fill="ink", align="left", offset=(8, 0)),
+    # bars of a region, natural and rotated
+    "Basis": Role(fill="region"),
+    "BasisRotated": Role(fill="region", alpha=(0.45, 0.5)),
+    "BasisStandardised": Role(fill="region", alpha=(0.25, 0.3)),
+    "BasisHeldOut": Role(fill="paper", stroke="region", width=2),
+    "BasisRotatedHeldOut": Role(fill="paper", stroke="region", width=1.25),
+    "BasisStandardisedHeldOut": Role(fill="paper", stroke="region", width=1.25, dash=(3, 2)),
+    "BasisError": Role(stroke="ink", width=1.25),
+    "BasisValue": Role(fill="text2", font_px=10, align="center", baseline="bottom", offset=(0, -3)),
     # notes in a frame
     "Note": Role(fill="text2", align="left"),
     "NoteRight": _NOTE,

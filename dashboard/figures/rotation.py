@@ -39,12 +39,12 @@ BASES = ("natural", "raw", "standardised")
 ALL, HELD_OUT = "all images", "held out"
 
 _BAR_ROLES = {
-    (ALL, "natural"): "Bar",
-    (ALL, "raw"): "BarRotated",
-    (ALL, "standardised"): "BarStandardised",
-    (HELD_OUT, "natural"): "BarHeldOut",
-    (HELD_OUT, "raw"): "BarRotatedHeldOut",
-    (HELD_OUT, "standardised"): "BarStandardisedHeldOut",
+    (ALL, "natural"): "Basis",
+    (ALL, "raw"): "BasisRotated",
+    (ALL, "standardised"): "BasisStandardised",
+    (HELD_OUT, "natural"): "BasisHeldOut",
+    (HELD_OUT, "raw"): "BasisRotatedHeldOut",
+    (HELD_OUT, "standardised"): "BasisStandardisedHeldOut",
 }
 _GAP, _REGION_GAP, _BAR = 0.9, 0.7, 0.86
 _LETTER_PX = 6.4
@@ -91,8 +91,8 @@ def describe(data: pd.DataFrame, *, regions: Sequence[str] = (), width: int = 66
             *_bars(data, x, r, token),
             segments("ChanceEdge", groups["left"] - 0.15, groups["chance"], groups["right"] + 0.15, groups["chance"]),
             line("Zero", [-0.7, end + 0.2], [0, 0]),
-            segments("BarError", x, r - sd, x, r + sd),
-            labels("BarValue", x, np.maximum(r + spread, 0), [fixed(value) for value in r]),
+            segments("BasisError", x, r - sd, x, r + sd),
+            labels("BasisValue", x, np.maximum(r + spread, 0), [fixed(value) for value in r]),
         ],
         Axes(
             (-0.7, end + 0.2),

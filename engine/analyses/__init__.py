@@ -2,9 +2,9 @@
 
 An analysis is a module of this package with ``VERSION``, raised whenever a number that it stores can change, and
 ``compute(run, *, seed, **settings)``, a dataset; ``compute(run, source, *, seed, **settings)`` where it needs the
-network or the images (``engine.sources``). Where it can take long also ``expected_seconds(run, **settings)``; where not
-every recording will do ``missing(run)``, one sentence or None. Its name and a title stand in ``TITLES``. The other
-modules hold single steps that several share.
+network or the images (``engine.sources``), ``source=None`` where it can do without. Where it can take long also
+``expected_seconds(run, **settings)``; where not every recording will do ``missing(run)``, one sentence or None. Its
+name and a title stand in ``TITLES``. The other modules hold single steps that several share.
 """
 
 import os
@@ -90,7 +90,7 @@ def analyse(
     xr.Dataset
         What ``compute`` of the analysis returns, as read from the store. Attributes: ``key``, ``seed``,
         ``analysis_settings``, ``analysis_version``, ``reads`` (other analyses that it was computed from, with their
-        keys), ``versions``, ``seconds``, ``computed`` (UTC).
+        keys), ``without_source`` (computed without network and images), ``versions``, ``seconds``, ``computed`` (UTC).
 
     Raises
     ------

@@ -39,22 +39,19 @@ class State:
         if self.is_stored:
             return "stored"
         if self.missing:
-            return "cannot be computed, see below"
+            return f"stored with {self.stored_with}" if self.stored_with else "cannot be computed, see below"
         asked = f"can run, {about(self.expected_seconds)}"
         return f"stored with {self.stored_with}; with these settings it {asked}" if self.stored_with else asked
 
 
 def state_of(name: str, source: Source, *, seed: int = 0, settings: Mapping[str, Any] | None = None) -> State:
     """Return where an analysis stands for a source's run; opens neither network nor images."""
-    one, run, given = analyses.find_analysis(name), source.run, dict(settings or {})
-    lacking = one.not_given(given)
-    if lacking and name in run.names and not run.verify(name):
-        given = {**run.attributes(name)["analysis_settings"], **given}
-    elif lacking:
-        told = f"the setting {lacking[0]!r}: unitscope analyse RUN {name} --set {lacking[0]}=..."
-        return State(name, False, 0.0, told)
-    filled = one.identified(run, one.filled(given))
-    is_stored = one.is_stored(run, seed, filled)
+    one, run = analyses.find_analysis(name), source.run
+    lacking = one.lacking(settings or {})
+    if lacking:
+        return State(name, False, 0.0, _needs(lacking[0]), _stored_with(one, source))
+    filled = one.identified(run, one.filled(settings or {}))
+    is_stored = one.is_stored(source, seed, filled)
     missing = None if is_stored else one.missing(source)
     expected = 0.0 if is_stored or missing else one.expected_seconds(run, filled)
     return State(name, is_stored, expected, missing, "" if is_stored else _stored_with(one, source))
@@ -68,14 +65,15 @@ def settings_by_name(names: Iterable[str], given: Mapping[str, str]) -> dict[str
     SettingsError
         If none of them has it, or the text is no value of its kind.
     """
-    defaults = {name: analyses.find_analysis(name).defaults for name in names}
+    found = {name: analyses.find_analysis(name) for name in names}
+    defaults = {name: one.defaults for name, one in found.items()}
     for key in given:
         if not any(key in known for known in defaults.values()):
             told = "; ".join(f"{name}: {', '.join([*known, 'seed'])}" for name, known in defaults.items())
             raise SettingsError(f"no analysis named here has a setting {key!r}. Settings: {told}.")
     return {
-        name: {key: parsed(text, known[key], f"{name}, {key}") for key, text in given.items() if key in known}
-        for name, known in defaults.items()
+        name: {key: _read(one, key, text) for key, text in given.items() if key in defaults[name]}
+        for name, one in found.items()
     }
 
 
@@ -141,6 +139,10 @@ def compute_all(
     failed = []
     for name in names:
         chosen = (settings or {}).get(name, {})
+        lacking = analyses.find_analysis(name).lacking(chosen)
+        if lacking and not is_asked:
+            tell(f"{name} lacks {_needs(lacking[0])}")
+            continue
         try:
             results[name] = _told(name, source, seed, chosen, tell, progress)
         except NotAvailableError as error:
@@ -165,11 +167,7 @@ def _told(
 ) -> xr.Dataset:
     one, run = analyses.find_analysis(name), source.run
     state = state_of(name, source, seed=seed, settings=settings)
-    if state.missing:
-        raise NotAvailableError(f"{name} of {run.network}@{run.recording} cannot be computed: {state.missing}")
-    if state.is_stored and one.not_given(settings):
-        settings = run.attributes(name)["analysis_settings"]
-    if not state.is_stored:
+    if not state.is_stored and not state.missing:
         tell(f"{name}: {about(state.expected_seconds)}")
     started = time.monotonic()
     dataset = one.result(source, seed=seed, settings=settings, progress=progress)
@@ -179,6 +177,16 @@ def _told(
         f"{name}: stored already{computed}" if state.is_stored else f"{name}: took {took}, stored in {run.digest[:12]}"
     )
     return dataset
+
+
+def _needs(setting: str) -> str:
+    return f"the setting {setting!r}: --set {setting}=VALUE on the command line, {setting}= in Python."
+
+
+def _read(one: Analysis, key: str, text: str) -> Any:
+    default = one.defaults[key]
+    is_name = one.is_text(key) and not isinstance(default, tuple | list) and text.lower() != "none"
+    return parsed(text, "" if is_name else default, f"{one.name}, {key}")
 
 
 def _stored_with(one: Analysis, source: Source) -> str:

@@ -49,9 +49,18 @@ class Analysis:
         return {parameter.name: parameter.default for parameter in named}
 
     @property
-    def needs_source(self) -> bool:
-        """Whether it needs the network or the images."""
+    def takes_source(self) -> bool:
+        """Whether it reads the network or the images."""
         return "source" in self._parameters
+
+    @property
+    def needs_source(self) -> bool:
+        """Whether it can do nothing without them: its ``source`` has no default."""
+        return self.takes_source and self._parameters["source"].default is inspect.Parameter.empty
+
+    def is_text(self, setting: str) -> bool:
+        """Say whether a setting is a name, by its annotation."""
+        return "str" in str(self._parameters[setting].annotation)
 
     def filled(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return all of its settings: those given, and defaults for the others.
@@ -66,15 +75,18 @@ class Analysis:
         if unknown:
             raise SettingsError(f"{self.name} has no setting {unknown[0]!r}; it has {self._told()}.")
         filled = {name: _as_default(settings.get(name, default), default) for name, default in defaults.items()}
-        lacking = self.not_given(settings)
+        lacking = self.lacking(settings)
         if lacking:
             raise SettingsError(f"{self.name} needs the setting {lacking[0]!r}; it has {self._told()}.")
         return filled
 
-    def not_given(self, settings: Mapping[str, Any]) -> list[str]:
-        """Return the settings without a default that were not given."""
-        empty = inspect.Parameter.empty
-        return [name for name, value in self.defaults.items() if value is empty and name not in settings]
+    def lacking(self, settings: Mapping[str, Any]) -> list[str]:
+        """Return its settings that have no default and are not given."""
+        return [
+            name
+            for name, default in self.defaults.items()
+            if default is inspect.Parameter.empty and name not in settings
+        ]
 
     def identified(self, run: Run, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return settings as a result is keyed by them: another run by its digest, whatever it was named by."""
@@ -88,16 +100,19 @@ class Analysis:
             canonical_json({"analysis": self.name, "version": self.module.VERSION, "seed": int(seed), **plain})
         )
 
-    def is_stored(self, run: Run, seed: int, settings: Mapping[str, Any]) -> bool:
-        """Say whether a run holds, intact, just this result, and what it was computed from has not changed since.
+    def is_stored(self, source: Source, seed: int, settings: Mapping[str, Any]) -> bool:
+        """Say whether the run holds, intact, just this result, and what it was computed from has not changed since.
 
-        ``settings`` as ``identified`` gives them.
+        ``settings`` as ``identified`` gives them. One that was computed without network and images, by an analysis that
+        can, counts until these can be had.
         """
+        run = source.run
         if self.name not in run.names or run.verify(self.name):
             return False
         about = run.attributes(self.name)
         reads = about.get("reads", {})
-        return about.get("key") == self.key(seed, settings) and reads == {name: key_in(run, name) for name in reads}
+        is_same = about.get("key") == self.key(seed, settings) and reads == {name: key_in(run, name) for name in reads}
+        return is_same and (not about.get("without_source") or source.missing() is not None)
 
     def missing(self, source: Source) -> str | None:
         """Say in a sentence what the run, or this machine, lacks for the analysis; None if it can be computed."""
@@ -120,13 +135,13 @@ class Analysis:
         """Return the result for the source's run: stored, or computed now and stored; as ``analyse`` says."""
         run, settings = source.run, self.filled(settings or {})
         identified = self.identified(run, settings)
-        if self.is_stored(run, seed, identified):
+        if self.is_stored(source, seed, identified):
             return run.dataset(self.name)
         lacking = self.missing(source)
         if lacking:
             raise NotAvailableError(f"{self.name} of {run.network}@{run.recording} cannot be computed: {lacking}")
         watched, started = _WatchedRun(run.path), time.monotonic()
-        if self.needs_source:
+        if self.takes_source:
             with _bar(self.name, show=progress) as source.progress:
                 dataset = self.module.compute(watched, source, seed=seed, **settings)
         else:
@@ -137,6 +152,7 @@ class Analysis:
             "analysis_settings": identified,
             "analysis_version": self.module.VERSION,
             "reads": watched.read,
+            "without_source": self.takes_source and source.missing() is not None,
             "versions": _versions(),
             "seconds": round(time.monotonic() - started, 2),
             "computed": datetime.now(UTC).isoformat(timespec="seconds"),

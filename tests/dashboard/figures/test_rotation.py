@@ -76,11 +76,12 @@ def test_the_caption_counts_rotations_channels_sites_and_images(data):
 
 def test_natural_bars_are_dark_rotated_ones_light_and_held_out_ones_open(data):
     drawing = rotation.describe(data, regions=("V4", "IT"))
-    alpha = [ROLES[name].alpha[0] for name in ("Bar", "BarRotated", "BarStandardised")]
+    alpha = [ROLES[name].alpha[0] for name in ("Basis", "BasisRotated", "BasisStandardised")]
     assert alpha == sorted(alpha, reverse=True)
     assert alpha[0] == 1
-    assert all(ROLES[name].fill == "paper" for name in ("BarHeldOut", "BarRotatedHeldOut", "BarStandardisedHeldOut"))
-    bars = drawing.marks_of("Bar").columns
+    held_out = ("BasisHeldOut", "BasisRotatedHeldOut", "BasisStandardisedHeldOut")
+    assert all(ROLES[name].fill == "paper" for name in held_out)
+    bars = drawing.marks_of("Basis").columns
     assert list(bars["token"]) == ["V4", "V4", "IT", "IT"]
     natural = data[(data["basis"] == "natural") & (data["split"] == "all images")]["correlation"]
     np.testing.assert_array_equal(bars["top"], natural)
@@ -111,7 +112,7 @@ def test_a_run_without_shuffles_or_held_out_values_is_drawn_without_them(rotated
     data = rotation.data(without, run_datasets["recording"], null)
     drawing = rotation.describe(data)
     assert data["chance"].isna().all()
-    assert drawing.marks_of("BarHeldOut").is_empty
+    assert drawing.marks_of("BasisHeldOut").is_empty
     assert drawing.marks_of("Chance").is_empty
     paper(drawing)
 

@@ -26,12 +26,17 @@ def failing(run, *, seed=0, depth=1):
     raise ValueError("a bug")
 
 
+def against(run, *, other: str, seed=0, only: str | None = None):
+    return xr.Dataset({"length": ((), len(other))})
+
+
 MODULES = {
     "quick": SimpleNamespace(VERSION=1, compute=quick, expected_seconds=lambda run, size=3: HOURS * size / 3),
     "lacking": SimpleNamespace(
         VERSION=1, compute=failing, missing=lambda run: "trials: give (stimulus, site, repeat)."
     ),
     "failing": SimpleNamespace(VERSION=1, compute=failing),
+    "against": SimpleNamespace(VERSION=1, compute=against),
 }
 
 
@@ -62,7 +67,7 @@ def test_a_result_of_an_older_version_is_told_as_such(source, monkeypatch):
 
 def test_one_that_fails_or_lacks_something_does_not_stop_the_others(source):
     told = []
-    results, failed = compute_all(source, MODULES, tell=told.append, is_asked=False)
+    results, failed = compute_all(source, ["quick", "lacking", "failing"], tell=told.append, is_asked=False)
     assert list(results) == ["quick"]
     assert failed == ["failing"]
     assert told[0] == "quick: about 2 h"
@@ -84,6 +89,20 @@ def test_settings_go_to_the_analyses_that_have_them(source):
         SettingsError, match=r"setting 'sise'\. Settings: quick: size, limits, seed; failing: depth, seed"
     ):
         settings_by_name(["quick", "failing"], {"sise": "4"})
+
+
+def test_one_that_needs_a_setting_says_so_and_is_no_failure_where_all_are_computed(source):
+    needed = "the setting 'other': --set other=VALUE on the command line, other= in Python."
+    assert state_of("against", source).missing == needed
+    told = []
+    assert compute_all(source, ["against"], tell=told.append, is_asked=False) == ({}, [])
+    assert told == [f"against lacks {needed}"]
+    assert compute_all(source, ["against"], tell=told.append)[1] == ["against"]
+    settings = settings_by_name(["against"], {"other": "0123456789", "only": "None"})
+    assert settings == {"against": {"other": "0123456789", "only": None}}
+    results, _ = compute_all(source, ["against"], settings=settings, tell=told.append)
+    assert int(results["against"]["length"]) == 10
+    assert str(state_of("against", source)) == "stored with seed=0, other=0123456789, only=None"
 
 
 @pytest.mark.parametrize(

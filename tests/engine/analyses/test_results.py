@@ -40,11 +40,11 @@ def test_a_result_is_computed_once_and_a_default_given_explicitly_is_the_same(ru
     for settings in ({}, {"size": 10}, {"noise": 0.5, "names": ("a", "b")}, {"names": ["a", "b"]}):
         xr.testing.assert_identical(one.result(source, settings=settings), first)
     assert len(calls) == 1
-    assert one.is_stored(run, 0, one.filled({}))
+    assert one.is_stored(source, 0, one.filled({}))
     one.result(source, settings={"size": 11})
     one.result(source, settings={"size": 11}, seed=1)
     assert len(calls) == 3
-    assert not one.is_stored(run, 0, one.filled({}))
+    assert not one.is_stored(source, 0, one.filled({}))
 
 
 def test_a_whole_number_for_a_float_is_the_same_setting(run):
@@ -141,6 +141,19 @@ def test_a_stored_result_is_returned_without_network_and_images(run):
     given = Source(run, network="never:opened", recording="builtin", memory="1GiB")
     assert float(one.result(given)["value"]) == 1
     assert float(one.result(Source(run))["value"]) == 1
+
+
+def test_what_was_computed_without_images_counts_until_they_can_be_had(run, tmp_path, monkeypatch):
+    def compute(run, source=None, *, seed=0):
+        return xr.Dataset({"n_units": ((), 0 if source.missing() else 5)})
+
+    one = Analysis("partial", module(compute))
+    assert int(one.result(Source(run))["n_units"]) == 0
+    assert one.is_stored(Source(run), 0, {})
+    given = Source(run, network="never:opened", recording="builtin")
+    assert not one.is_stored(given, 0, {})
+    assert int(one.result(given)["n_units"]) == 5
+    assert int(one.result(Source(run))["n_units"]) == 5
 
 
 def test_the_expected_time_gets_the_settings_that_it_takes(run):
