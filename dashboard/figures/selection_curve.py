@@ -19,7 +19,7 @@ are medians over the sites of the region, means over random draws; bands are one
 
 **How it is computed.** In each draw the images are put in a random order, balanced by category and object where these
 are known; the second half scores, samples are beginnings of the first half. The pin marks where the held-out curve
-reaches 95% of its asymptote, by the fit r = a − b (n / n₀)^−c; where the curve has not levelled off there is none.
+reaches 95% of its asymptote, by the fit r = a / (1 + (h / n)^c); where the curve has not levelled off there is none.
 
 **Chance.** The dashed line is what the best of as many independent random units reaches on a sample (median, closed
 form): a filled dot on it says nothing. Held-out r chose nothing on the images that score it: by chance it is 0.

@@ -46,16 +46,15 @@ def gradients_of(
         Number of noise images, and what they are drawn with.
     """
     network, stimuli = source.network, source.recording.stimuli
-    sites = np.flatnonzero(is_matched)
-    sites = sites[np.lexsort(([units[k][1] for k in sites], [units[k][0] for k in sites]))]  # units of a layer share
+    sites = sorted(np.flatnonzero(is_matched).tolist(), key=units.__getitem__)  # units of a layer share passes
     noise = noise_starts(network, stimuli, n=starts, seed=seed)
     memory = min(parse_memory(source.memory), MOST_MEMORY)
     parts: list[tuple[np.ndarray, list[xr.Dataset]]] = []
     with on_device(network, choose_device(str(source.device))):
-        crops = find_crops(network, sorted({units[k][0] for k in sites}))
+        crops = find_crops(network, {units[k][0] for k in sites})
         for first in range(0, len(sites), AT_ONCE):
-            own = sites[first : first + AT_ONCE]
-            asked = [units[k] for k in own]
+            own = np.array(sites[first : first + AT_ONCE])
+            asked = [units[k] for k in own.tolist()]
             ids, chosen = np.unique(driving[own], return_inverse=True)
             shown = stimulus_starts(network, stimuli, ids.tolist())
             at_shown = _lean(network, asked, shown, crops, memory, chosen.reshape(len(own), -1))

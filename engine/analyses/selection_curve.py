@@ -71,7 +71,7 @@ def compute(
         size), the share whose unit does not vary on the evaluation set, so that they have no held-out r and do not
         count in its median.
         ``chance`` (size): the median of the best r of as many independent random units, in closed form; held-out r is 0
-        by chance. ``asymptote``, ``asymptote_se``, ``drop``, ``exponent``, ``n_95`` (region) and ``fit_status``: the
+        by chance. ``asymptote``, ``asymptote_se``, ``n_half``, ``exponent``, ``n_95`` (region) and ``fit_status``: the
         fit of ``plateau`` to held-out r. ``n_sites`` (region) sites with a match, ``n_left_out`` without one.
 
     References
@@ -236,21 +236,22 @@ def _share(claims: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Plateau:
-    """Where a curve levels off: ``asymptote - drop * (size / smallest size) ** -exponent``."""
+    """Where a curve levels off: ``asymptote / (1 + (n_half / size) ** exponent)``."""
 
     asymptote: float = np.nan
     asymptote_se: float = np.nan
-    drop: float = np.nan
+    n_half: float = np.nan
     exponent: float = np.nan
     n_95: float = np.nan
     fit_status: str = NO_FIT
 
 
 def plateau(sizes: np.ndarray, r: np.ndarray, sd: np.ndarray) -> Plateau:
-    """Fit a power law that levels off to held-out r, and say where it reaches 95 % of its asymptote.
+    """Fit a curve that rises from 0 and levels off to held-out r, and say where it reaches 95 % of its asymptote.
 
-    r(k) = a - b (k / k0) ** -c, with k0 the smallest size, 0 < a <= 1, b >= 0 and 0.05 <= c <= 5; least squares,
-    weighted by the SD over draws (at least 0.001). n_95 = k0 (b / (0.05 a)) ** (1 / c).
+    r(k) = a / (1 + (h / k) ** c), with 0 < a <= 1 and 0.3 <= c <= 20; half of the asymptote is reached at h. By chance,
+    without any image, held-out r is 0. Least squares, weighted by the SD over draws (at least 0.001).
+    n_95 = h 19 ** (1 / c).
 
     Parameters
     ----------
@@ -269,23 +270,22 @@ def plateau(sizes: np.ndarray, r: np.ndarray, sd: np.ndarray) -> Plateau:
     k, r, sd = np.asarray(sizes, float)[known], r[known], np.maximum(np.nan_to_num(sd[known]), 1e-3)
     if len(k) < 4:
         return Plateau()
-    start = (np.clip(r[-1], 0.01, 0.99), max(r[-1] - r[0], 0.01), 0.7)
+    start = (np.clip(r[-1], 0.01, 0.99), k[len(k) // 2], 1.5)
     with warnings.catch_warnings():
         warnings.simplefilter("error", OptimizeWarning)
         try:
-            (a, b, c), covariance = curve_fit(
-                lambda size, a, b, c: a - b * (size / k[0]) ** -c, k, r, start, sd,
-                bounds=([0, 0, 0.05], [1, 2, 5]), absolute_sigma=True,
+            (a, half, c), covariance = curve_fit(
+                lambda size, a, half, c: a / (1 + (half / size) ** c), k, r, start, sd,
+                bounds=([0, k[0] / 1e3, 0.3], [1, k[-1] * 1e3, 20]), absolute_sigma=True,
             )  # fmt: skip
         except (RuntimeError, OptimizeWarning):
             return Plateau()
-    se = float(np.sqrt(covariance[0, 0]))
-    n_95 = k[0] * (b / ((1 - SHARE) * max(a, 1e-12))) ** (1 / c)
+    se, n_95 = float(np.sqrt(covariance[0, 0])), half * (SHARE / (1 - SHARE)) ** (1 / c)
     if a > 0.999 or a < 1e-6 or not se <= 0.1 * a or n_95 > 10 * k[-1]:
-        return Plateau(a, se, b, c, fit_status=NOT_SATURATED)
+        return Plateau(a, se, half, c, fit_status=NOT_SATURATED)
     if n_95 <= k[0]:
-        return Plateau(a, se, b, c, fit_status=AT_ONCE)
-    return Plateau(a, se, b, c, float(n_95), OK if n_95 <= k[-1] else EXTRAPOLATED)
+        return Plateau(a, se, half, c, fit_status=AT_ONCE)
+    return Plateau(a, se, half, c, float(n_95), OK if n_95 <= k[-1] else EXTRAPOLATED)
 
 
 def fits_of_regions(curves: xr.Dataset) -> xr.Dataset:

@@ -139,18 +139,19 @@ def test_default_sizes_rise_in_equal_steps_of_log():
 def test_a_plateau_is_found_where_it_was_planted():
     k = np.array([10, 20, 40, 80, 160, 320])
     rng = np.random.default_rng(0)
-    r = 0.6 - 0.3 * (k / 10) ** -0.9 + 1e-4 * rng.normal(size=6)
+    r = 0.6 / (1 + (25 / k) ** 2.2) + 1e-4 * rng.normal(size=6)
     fit = plateau(k, r, np.full(6, 0.01))
     assert fit.fit_status == OK
     assert fit.asymptote == pytest.approx(0.6, abs=0.002)
-    assert fit.n_95 == pytest.approx(10 * (0.3 / 0.03) ** (1 / 0.9), rel=0.03)
+    assert (fit.n_half, fit.exponent) == pytest.approx((25, 2.2), rel=0.01)
+    assert fit.n_95 == pytest.approx(25 * 19 ** (1 / 2.2), rel=0.01)
 
 
 def test_a_plateau_beyond_the_largest_sample_is_called_extrapolated():
     k = np.array([10, 20, 40, 80, 160, 320])
-    fit = plateau(k, 0.6 - 0.5 * (k / 10) ** -0.7, np.full(6, 0.01))
+    fit = plateau(k, 0.6 / (1 + (100 / k) ** 1.5), np.full(6, 0.01))
     assert fit.fit_status == EXTRAPOLATED
-    assert fit.n_95 == pytest.approx(10 * (0.5 / 0.03) ** (1 / 0.7), rel=0.03)
+    assert fit.n_95 == pytest.approx(100 * 19 ** (1 / 1.5), rel=0.01)
 
 
 @pytest.mark.parametrize(
