@@ -76,7 +76,7 @@ class Asked:
             "n_sites": len(self.run.sites(self.region)),
             "n_units": self.run.n_units,
             "network": next(iter(tokens.values())),
-            "tokens": tuple(tokens.values())[:2],
+            "tokens": (*tokens.values(), network_token(1))[:2],
             "controls": self.controls,
         }
 
