@@ -3,15 +3,42 @@
 import io
 import re
 import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pandas as pd
 
+from dashboard.figures.heading import with_heading
+from dashboard.figures.keys import Key
 from dashboard.figures.marks import Drawing
 from dashboard.figures.paper import PAPER_FORMATS, paper, write_paper
 
 KINDS = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png", "csv": "text/csv"}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True)
+class Heading:
+    """What stands above a figure: title, caption, and the keys of its marks."""
+
+    title: str
+    caption: str = ""
+    keys: Sequence[Key] = field(default=())
+
+
+def heading_of(module: ModuleType, data: Any) -> Heading:
+    """Return what a figure's module says above it: ``TITLE`` or ``title(data)``, ``caption(data)``, keys.
+
+    What is only for the page, where a mark can be tapped and selected, is left out.
+    """
+    title = module.title(data) if hasattr(module, "title") else module.TITLE
+    keys = module.keys(data) if hasattr(module, "keys") else getattr(module, "KEYS", ())
+    caption = module.caption(data) if hasattr(module, "caption") else ""
+    told = "; ".join(part for part in caption.split("; ") if not part.startswith("tap "))
+    return Heading(str(title), told, tuple(key for key in keys if not key.label.startswith("selected")))
 
 
 def file_name(*parts: str, kind: str, is_simulated: bool = False) -> str:
@@ -24,13 +51,27 @@ def file_name(*parts: str, kind: str, is_simulated: bool = False) -> str:
     return ("_".join(word for word in words if word)[:120].strip("-.") or "figure") + f".{kind}"
 
 
-def as_picture(drawing: Drawing, kind: str, *, width: int, height: int, footer: str) -> bytes:
-    """Return a figure as svg, pdf or png, in light colours, with its provenance in a line below."""
+def as_picture(
+    drawing: Drawing,
+    kind: str,
+    *,
+    width: int,
+    height: int,
+    footer: str,
+    heading: Heading | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> bytes:
+    """Return a figure as svg, pdf or png, in light colours, with its provenance in a line below.
+
+    ``heading`` is written above it; ``metadata`` is kept inside the file, see ``write_paper``.
+    """
     if kind not in PAPER_FORMATS:
         raise ValueError(f"expected one of {', '.join(PAPER_FORMATS)}, got {kind!r}.")
     figure = paper(drawing, "light", width=width, height=height, footer=footer)
+    if heading is not None:
+        figure = with_heading(figure, heading.title, heading.caption, heading.keys, drawing.colours)
     with tempfile.TemporaryDirectory() as folder:
-        return write_paper(figure, Path(folder) / f"figure.{kind}").read_bytes()
+        return write_paper(figure, Path(folder) / f"figure.{kind}", metadata=metadata).read_bytes()
 
 
 def as_csv(table: pd.DataFrame) -> bytes:

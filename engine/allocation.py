@@ -25,15 +25,19 @@ class _Kept:
 
     depth = 0
     pages: mmap.mmap | None = None
+    to_come = 1
 
 
 @contextmanager
-def freed_memory_kept() -> Iterator[None]:
+def freed_memory_kept(matches: int = 1) -> Iterator[None]:
     """Keep freed memory in the process inside the ``with``, and give it back to the system afterwards.
 
-    Around several matches it also keeps the pages that held activations, so that only the first match faults them in.
-    malloc is left alone where the C library is not glibc.
+    Around several matches it also keeps the pages that held activations, so that only the first match faults them in:
+    the more ``matches`` follow each other, the more memory is worth its price. malloc is left alone where the C library
+    is not glibc.
     """
+    if _Kept.depth == 0:
+        _Kept.to_come = matches
     _Kept.depth += 1
     _tune_malloc(_KEEP, _KEEP)
     try:
@@ -41,7 +45,7 @@ def freed_memory_kept() -> Iterator[None]:
     finally:
         _Kept.depth -= 1
         if _Kept.depth == 0:
-            _Kept.pages = None
+            _Kept.pages, _Kept.to_come = None, 1
             _tune_malloc(_USUAL, 2 * _USUAL)
 
 
@@ -55,6 +59,11 @@ def pages(n_bytes: int) -> mmap.mmap:
 def has_pages(n_bytes: int) -> bool:
     """Tell whether ``pages`` has so many bytes that an earlier match wrote."""
     return _Kept.pages is not None and len(_Kept.pages) >= n_bytes
+
+
+def matches_to_come() -> int:
+    """How many matches will use the pages that are taken now, this one included."""
+    return _Kept.to_come
 
 
 def zeros(n: int, dtype: type[np.floating]) -> np.ndarray:
@@ -73,6 +82,7 @@ def fresh_pages(n_bytes: int) -> mmap.mmap:
 
 def give_back(memory: mmap.mmap) -> None:
     """Keep pages for the next match, if there is one inside the same ``freed_memory_kept``."""
+    _Kept.to_come = max(1, _Kept.to_come - 1)
     if _Kept.depth > 1:
         _Kept.pages = memory
 

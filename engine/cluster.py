@@ -180,8 +180,15 @@ def local_team(n_workers: int) -> Iterator[Team]:
 
 async def _end(cluster: "LocalCluster") -> None:
     """End all workers at once, whatever they do: they hold nothing that is not stored or computed again."""
-    ended = (nanny.close(timeout=_END_S) for nanny in cluster.workers.values())
-    await asyncio.gather(*ended, return_exceptions=True)
+    import psutil
+
+    nannies = list(cluster.workers.values())
+    for nanny in nannies:
+        nanny.close_gracefully()  # or it would start its worker again
+        if (pid := nanny.pid) is not None:
+            with suppress(psutil.NoSuchProcess):
+                psutil.Process(pid).kill()
+    await asyncio.gather(*(nanny.close(timeout=_END_S) for nanny in nannies), return_exceptions=True)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from engine.activations import recorded
-from engine.allocation import fresh_pages, has_pages
+from engine.allocation import fresh_pages, has_pages, matches_to_come
 from engine.matching import fixed_batch
 from engine.networks import Network
 from engine.planning import Seconds, Way
@@ -56,7 +56,7 @@ class Costs:
             n_stimuli * self.decode_s,
             reach_s,
             summarise,
-            take=lambda n_bytes: 0.0 if has_pages(n_bytes) else n_bytes / 4 * self.fresh_s,
+            take=lambda n_bytes: 0.0 if has_pages(n_bytes) else n_bytes / 4 * self.fresh_s / matches_to_come(),
         )
 
 

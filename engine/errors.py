@@ -28,6 +28,10 @@ class SettingsError(EngineError):
     """A setting has a value that makes no sense for this network and recording."""
 
 
+class NotAvailableError(EngineError):
+    """A run lacks what an analysis needs: trials, categories, maps, its network or its images."""
+
+
 class MemoryBudgetError(EngineError):
     """The memory budget is below what the smallest plan needs."""
 

@@ -3,6 +3,7 @@
 import pandas as pd
 import torch
 
+from engine.kernels.ranks import ROOM
 from engine.kernels.tiles import TILE
 from engine.ranking import SPARE
 from engine.schema import N_R_BINS
@@ -28,7 +29,7 @@ def held_bytes(targets: Targets, top: int, area: int, device: torch.device) -> i
         chunk = max(CHUNK // targets.n_columns, area)
         return exact + ranking_bytes(targets, area) + chunk * n_stimuli * 24
     tile = TILE * (4 * n_stimuli + 4 * targets.n_folds * targets.n_columns)
-    kept = n_splits * targets.n_sites * 3 * (top + SPARE) * 16
+    kept = n_splits * targets.n_sites * ROOM * (top + SPARE) * 16
     return exact + OVERHEAD + torch.get_num_threads() * (tile + kept)
 
 

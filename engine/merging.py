@@ -93,7 +93,7 @@ def merge_layers(
     layer_matches = _layer_matches([(candidates, splits[0][1]), *splits[1:]], names, targets, top, layers, sites)
     matches = _matches(ranked, names, layers, sites)
     matches["site_status"] = (SITE, _site_status(targets.response))
-    match_responses, matches["match_unit"] = _match_responses(ranked[0], rows, names, layers, targets.stimuli)
+    match_responses, matches["match_unit"] = _match_responses(ranked, rows, names, layers, targets.stimuli)
     status = np.where(is_sparse(match_responses["activation"].values, SPARSE_BELOW), "sparse", "ok")
     index = matches["match_unit"].values
     matches["status"] = (
@@ -306,14 +306,17 @@ def _ranked_within_layers(
 
 
 def _match_responses(
-    ranked: _Ranked, rows: _Rows, names: list[str], table: pd.DataFrame, stimuli: np.ndarray
+    ranked: list[_Ranked], rows: _Rows, names: list[str], table: pd.DataFrame, stimuli: np.ndarray
 ) -> tuple[xr.Dataset, tuple[tuple[str, str], np.ndarray]]:
-    """Responses of every unit that a rank names, once; and where each rank finds its own."""
-    exists = ranked.unit >= 0
-    pairs = np.stack([ranked.layer[exists], ranked.unit[exists]], 1)
-    distinct, inverse = np.unique(pairs, axis=0, return_inverse=True)
-    index = np.full(ranked.unit.shape, -1, np.int32)
-    index[exists] = inverse.reshape(-1)
+    """Responses of every unit that a rank names, or that is a fold's best, once; and where each rank finds its own."""
+    over_all, of_folds = ranked[0], ranked[1:]
+    exists = over_all.unit >= 0
+    pairs = [np.stack([over_all.layer[exists], over_all.unit[exists]], 1)]
+    best = [(fold.layer[:, 0], fold.unit[:, 0]) for fold in of_folds]
+    pairs += [np.stack([layer[unit >= 0], unit[unit >= 0]], 1) for layer, unit in best]
+    distinct, inverse = np.unique(np.concatenate(pairs), axis=0, return_inverse=True)
+    index = np.full(over_all.unit.shape, -1, np.int32)
+    index[exists] = inverse.reshape(-1)[: len(pairs[0])]
     layer, unit = distinct[:, 0], distinct[:, 1]
     coords = {"layer": _named(layer, names), **_positions(layer, unit, table)}
     responses = xr.Dataset(

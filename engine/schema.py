@@ -174,7 +174,9 @@ RUN_SCHEMAS: Final[Mapping[str, Schema]] = {
     "match_responses": Schema(
         {
             "activation": Variable(
-                (MATCH_UNIT, STIMULUS), "f", "activation of every unit that some rank of some site names"
+                (MATCH_UNIT, STIMULUS),
+                "f",
+                "activation of every unit that some rank of some site names, or that is the best of a fold",
             )
         },
         {

@@ -20,7 +20,7 @@ from threadpoolctl import ThreadpoolController
 from engine.allocation import zeros
 from engine.blocks import Block, UnitOrder
 from engine.kernels import arrays
-from engine.kernels.ranks import prune_all
+from engine.kernels.ranks import ROOM, prune_all
 from engine.kernels.tiles import TILE, add_rows, summarise_held, summarise_sums
 from engine.moments import require_in_range
 from engine.ranking import SPARE, Candidates, best
@@ -177,8 +177,10 @@ def _summary(
     step = width * max(1, min(RUN, n_units // (4 * n_threads * width)))
     starts = count(0, step)
 
+    floor = np.full((len(columns.arrays.members), columns.n_sites), -np.inf)
+
     def work(_: int) -> arrays.Found:
-        found = _nothing_found(order.channels, top, columns)
+        found = _nothing_found(order.channels, top, columns, floor)
         while (first := next(starts)) < n_units:
             require_in_range(summarise(first, min(first + step, n_units), found))
         prune_all(found, top)
@@ -192,9 +194,10 @@ def _order(order: UnitOrder) -> arrays.Order:
     return arrays.Order(order.channels, order.area, order.is_position_major)
 
 
-def _nothing_found(channels: int, top: int, columns: Columns) -> arrays.Found:
+def _nothing_found(channels: int, top: int, columns: Columns, floor: np.ndarray) -> arrays.Found:
+    """Room for what one thread finds; ``floor`` is that of all threads."""
     n_splits, n_sites, n_shuffles = len(columns.arrays.members), columns.n_sites, columns.n_columns - columns.n_sites
-    places = (n_splits, n_sites, 3 * (top + SPARE))
+    places = (n_splits, n_sites, ROOM * (top + SPARE))
     return arrays.Found(
         counts=np.zeros((n_sites, N_R_BINS), np.int64),
         map_r=np.full((n_sites, channels), -np.inf),
@@ -202,7 +205,7 @@ def _nothing_found(channels: int, top: int, columns: Columns) -> arrays.Found:
         kept_r=np.empty(places),
         kept_unit=np.empty(places, np.int64),
         n_kept=np.zeros(places[:2], np.int64),
-        floor=np.full(places[:2], -np.inf),
+        floor=floor,
         null_r=np.full((n_splits, n_shuffles), -np.inf),
         null_unit=np.zeros((n_splits, n_shuffles), np.int64),
         statuses=np.zeros(4, np.int64),

@@ -28,6 +28,7 @@ DIRECTION = [
     ["reselection"],
     ["passes", "fields", "starts", "backprojection", "crops", "sharing", "gradients"],
     ["merging"],
+    ["sources"],
     ["analyses"],
     ["bases", "rotations"],
     ["pipeline"],
@@ -45,10 +46,12 @@ TORCH_FREE = [
     "engine",
     "engine.store",
     "engine.recordings",
+    "engine.sources",
     "engine.analyses",
     "engine.cli",
     "dashboard.app",
     "dashboard.commands",
+    "dashboard.figure_files",
 ]
 
 

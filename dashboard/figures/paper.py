@@ -49,7 +49,7 @@ def paper(drawing: Drawing, mode: Mode = "light", *, width: int = 540, height: i
     """
     footer = "\n".join(textwrap.wrap(footer, max(int((width - 16) / _FOOTER_LETTER_PX), 20)))
     height = (drawing.axes.height or height) + _FOOTER_LINE_PX * footer.count("\n")
-    with rc_context(_paper_settings()):
+    with rc_context(paper_settings()):
         overlay = overlay_of(Drawing([m for m in drawing.marks if not m.is_empty], drawing.axes))
         options = paper_options(drawing, width, height)
         hook = paper_hook(drawing, mode, width, height, footer)
@@ -58,20 +58,33 @@ def paper(drawing: Drawing, mode: Mode = "light", *, width: int = 540, height: i
         return figure
 
 
-def write_paper(figure: Figure, path: Path, *, dpi: int = DPI) -> Path:
-    """Write a figure to ``path``, as svg, pdf or png by its suffix; text stays text in svg and pdf."""
+def write_paper(figure: Figure, path: Path, *, dpi: int = DPI, metadata: Mapping[str, str] | None = None) -> Path:
+    """Write a figure to ``path``, as svg, pdf or png by its suffix; text stays text in svg and pdf.
+
+    ``metadata`` is stored in the file: ``Title``, and ``Description`` (pdf: ``Subject``). No date is, so that the same
+    figure gives the same bytes.
+    """
     suffix = path.suffix.lstrip(".").lower()
     if suffix not in PAPER_FORMATS:
         raise ValueError(f"expected a file that ends in .svg, .pdf or .png, got {path.name!r}. Rename it.")
-    with rc_context(_paper_settings()):
-        figure.savefig(path, format=suffix, dpi=dpi, facecolor=figure.get_facecolor())
+    with rc_context(paper_settings()):
+        told = _metadata(suffix, metadata or {})
+        figure.savefig(path, format=suffix, dpi=dpi, facecolor=figure.get_facecolor(), metadata=told)
     return path
 
 
-def _paper_settings() -> Any:
+def _metadata(suffix: str, metadata: Mapping[str, str]) -> dict[str, Any]:
+    named = {"Subject" if suffix == "pdf" and name == "Description" else name: text for name, text in metadata.items()}
+    dates: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[suffix]
+    return {("Software" if suffix == "png" else "Creator"): "unitscope", **dates, **named}
+
+
+def paper_settings() -> Any:
+    """Return matplotlib's settings for everything on paper."""
     return {
         "text.parse_math": False,  # a name with two dollars is a name
         "svg.fonttype": "none",
+        "svg.hashsalt": "unitscope",
         "pdf.fonttype": 42,
         "font.family": [paper_font(), "DejaVu Sans"],
         "axes.unicode_minus": True,

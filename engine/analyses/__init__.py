@@ -1,28 +1,68 @@
-"""Which analyses there are, and how one is computed once and kept with its run.
+"""Which analyses there are: every one is computed once and kept with its run.
 
-An analysis is a module of this package, named in ``ANALYSES``, with ``compute(run, *, seed, **settings)``, a dataset.
-The other modules hold single steps that several will share.
+An analysis is a module of this package with ``VERSION``, raised whenever a number that it stores can change, and
+``compute(run, *, seed, **settings)``, a dataset; ``compute(run, source, *, seed, **settings)`` where it needs the
+network or the images (``engine.sources``), ``source=None`` where it can do without. Where it can take long also
+``expected_seconds(run, **settings)``; where not every recording will do ``missing(run)``, one sentence or None. Its
+name and a title stand in ``TITLES``. The other modules hold single steps that several share.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import xarray as xr
 
-from engine.encoding import canonical_json
+from engine.analyses.results import Analysis
 from engine.errors import SettingsError
-from engine.manifests import sha256
-from engine.store import Run, add_group, open_run
+from engine.sources import Source
+from engine.store import Run, open_run
 
-ANALYSES = ("neural_correlation", "reliability")
-"""Names of the analyses; each is a module of this package."""
+if TYPE_CHECKING:
+    from engine.networks import Network
+    from engine.recordings import Recording
 
-VERSION = 1
-"""Raised whenever a number that an analysis stores can change."""
+TITLES: Final[Mapping[str, str]] = {
+    "neural_correlation": "Neural correlation of the network and its layers, with intervals over sites",
+    "reliability": "Reliability and noise ceiling of every site",
+    "intervals": "Bootstrap intervals of every site's r and of the median over sites",
+    "significance": "Best of all units by chance, p of every site, false discovery rate",
+    "layer_summary": "Layer of every match, best single layer, depth (figures 6, S7, S8)",
+    "redundancy": "Runner-ups, and how many units are nearly as good (figures 7, S10)",
+    "map_counts": "Sites by feature map and by position (figures 8, S11)",
+    "validated_maps": "Feature maps that a site validates, beyond chance (figure S13)",
+    "validation_stimuli": "Stimuli that would best test the unvalidated feature maps",
+    "site_correlations": "Correlations among the sites (figure S12)",
+    "assignment": "One-to-one assignment beside the greedy match",
+    "pool_size": "Score as a function of the number of candidate units",
+    "selection_curve": "How many stimuli choose the right unit (figure S1)",
+    "stability": "Does the winner change when a category is left out",
+    "rotation": "Random rotations of each region's best layer (figure 9)",
+    "linear_metric": "All units of a layer, combined linearly, beside single units (figure S4)",
+    "receptive_fields": "Receptive fields of matched units and of sites, and their alignment (figure S2)",
+    "decoding": "Categories from sites, matched units and controls (figures 5, S5, S6)",
+    "comparison": "Another network on the same sites, with an interval for the difference",
+}
+"""Title of every analysis, by the name of its module; one more analysis is one more line."""
+
+ANALYSES: Final = tuple(TITLES)
+"""Names of the analyses."""
 
 
-def analyse(run: Run | str, name: str, *, seed: int = 0, store: str | None = None, **settings: Any) -> xr.Dataset:
+def analyse(
+    run: Run | str,
+    name: str,
+    *,
+    seed: int = 0,
+    store: str | None = None,
+    network: "Network | str | None" = None,
+    recording: "Recording | str | os.PathLike[str] | None" = None,
+    device: str = "auto",
+    memory: str | int = "4GiB",
+    progress: bool = False,
+    **settings: Any,
+) -> xr.Dataset:
     """Return an analysis of a run: the stored one, or else computed now and stored.
 
     Parameters
@@ -35,29 +75,43 @@ def analyse(run: Run | str, name: str, *, seed: int = 0, store: str | None = Non
         Of whatever the analysis draws.
     store
         Where ``run`` is looked up by name or digest.
+    network, recording
+        Those that were matched, or their names; by default they are opened by the names that the run recorded. Read by
+        analyses that need activations or images, and only if the result is not stored.
+    device, memory
+        As for ``match``; no stored number depends on them beyond rounding.
+    progress
+        Whether to show a progress bar where the analysis passes stimuli through the network.
     **settings
-        Of this analysis, see its ``compute``.
+        Of this analysis: the keyword arguments of ``engine.analyses.NAME.compute``.
+
+    Returns
+    -------
+    xr.Dataset
+        What ``compute`` of the analysis returns, as read from the store. Attributes: ``key``, ``seed``,
+        ``analysis_settings``, ``analysis_version``, ``reads`` (other analyses that it was computed from, with their
+        keys), ``without_source`` (computed without network and images), ``versions``, ``seconds``, ``computed`` (UTC).
 
     Raises
     ------
     SettingsError
-        If there is no such analysis, or it has no such setting.
+        If there is no such analysis, it has no such setting, or network or recording are not the run's.
+    NotAvailableError
+        If the recording lacks what the analysis needs, or network or recording cannot be opened.
     """
     run = open_run(run, store)
-    compute = _compute(name)
-    key = sha256(canonical_json({"analysis": name, "version": VERSION, "seed": seed, **settings}))
-    if name in run.names and not run.verify(name) and run.attributes(name).get("key") == key:
-        return run.dataset(name)
-    try:
-        dataset = compute(run, seed=seed, **settings)
-    except TypeError as error:
-        if "unexpected keyword" not in str(error):
-            raise
-        raise SettingsError(f"{name}: {error}. See help(engine.analyses.{name}.compute).") from error
-    return add_group(run, name, dataset, {"key": key, "seed": seed, "analysis_settings": settings})
+    source = Source(run, network=network, recording=recording, device=device, memory=memory)
+    return find_analysis(name).result(source, seed=seed, settings=settings, progress=progress)
 
 
-def _compute(name: str) -> Callable[..., xr.Dataset]:
+def find_analysis(name: str) -> "Analysis":
+    """Return the analysis of that name.
+
+    Raises
+    ------
+    SettingsError
+        If there is none, with those that there are.
+    """
     if name not in ANALYSES:
         raise SettingsError(f"no analysis {name!r}. There are: {', '.join(ANALYSES)}.")
-    return import_module(f"engine.analyses.{name}").compute
+    return Analysis(name, import_module(f"engine.analyses.{name}"))

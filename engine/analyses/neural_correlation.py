@@ -10,6 +10,9 @@ import xarray as xr
 from engine.schema import LAYER, REGION, SITE
 from engine.store import Run
 
+VERSION = 1
+"""Raised whenever a number that is stored can change."""
+
 N_RESAMPLES = 2000
 WHOLE_NETWORK = ""
 """Label of the whole network on the layer axis."""

@@ -10,6 +10,9 @@ import xarray as xr
 from engine.schema import REPEAT, SITE, STIMULUS
 from engine.store import Run
 
+VERSION = 1
+"""Raised whenever a number that is stored can change."""
+
 N_SPLITS = 50
 
 SPLIT_HALF = "split half, Spearman-Brown"

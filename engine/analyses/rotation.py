@@ -11,93 +11,105 @@ import numpy as np
 import xarray as xr
 from scipy.stats import special_ortho_group
 
-from engine.digests import network_digest, responses_digest, stimuli_digest
-from engine.encoding import canonical_json
 from engine.errors import SettingsError
-from engine.manifests import sha256
 from engine.schema import LAYER, MIN_STIMULI, REGION, SITE, STIMULUS
-from engine.store import Run, add_group, open_run
+from engine.store import Run
 
 if TYPE_CHECKING:
-    from engine.matching import Progress
-    from engine.networks import Network
-    from engine.recordings import Recording
+    from engine.sources import Source
 
-VERSION = 1
+VERSION = 2
 """Raised whenever a number that is stored can change."""
+
+SECONDS_PER_ACTIVATION = 4.5e-9
+"""Of a pass, for each listed unit up to the layer and each stimulus, on two cores (tests/benchmarks/rotation.md)."""
+
+PRODUCTS_PER_SECOND = 5e10
+"""Float64 operations, there."""
 
 SCALINGS = ("raw", "standardised")
 """What is rotated: activations as they are, or after each channel was divided by its SD over stimuli and positions."""
 
 
-def rotate_run(
-    run: Run | str,
-    network: "Network",
-    recording: "Recording",
-    *,
-    rotations: int = 10,
-    seed: int = 0,
-    device: str = "auto",
-    memory: str | int = "4GiB",
-    progress: "Progress | None" = None,
-) -> xr.Dataset:
-    """Rotate the best layer of each region of a run and store the result with it, as group ``rotation``.
-
-    A result that the run holds already is returned at once.
+def compute(run: Run, source: "Source", *, seed: int = 0, rotations: int = 10) -> xr.Dataset:
+    """Rotate the best layer of each region of a run.
 
     Parameters
     ----------
     run
-        A run, its path, ``network@recording``, or a unique prefix of its digest.
-    network, recording
-        Those of the run.
-    rotations, seed, device, memory, progress
-        As for ``compute_rotations``; the folds are the run's.
+        Its folds give the held-out values.
+    source
+        Network and recording of the run.
+    seed
+        Of the rotations.
+    rotations
+        Random bases, at least 1.
 
     Returns
     -------
     xr.Dataset
         As from ``compute_rotations``, each site in its region's best layer. In addition ``population`` (scaling,
-        rotation, site), the region's own sites against rotations of their population; ``layer`` (region); and the
-        medians over the sites of each region that ``region_medians`` gives.
+        rotation, site), the region's own sites against rotations of their population; ``layer``, ``n_channels``,
+        ``n_sites``, ``n_matched`` (region), the layer, its channels, the region's sites and those that have a match in
+        the layer; and the medians over the sites of each region that ``region_medians`` gives.
 
-    Raises
-    ------
-    SettingsError
-        If network or recording are not those of the run.
+    References
+    ----------
+    Arend et al. (2018), CBMM Memo 93, figure 9.
     """
-    from engine.rotations import compute_rotations  # loads torch, which reading a result must not
+    from engine.rotations import compute_rotations  # loads torch, which listing the analyses must not
 
-    run = open_run(run)
-    _require_own(run, network, recording)
-    settings = {"rotations": int(rotations)}
-    key = sha256(canonical_json({"analysis": "rotation", "version": VERSION, "seed": seed, **settings}))
-    if "rotation" in run.names and not run.verify("rotation") and run.attributes("rotation").get("key") == key:
-        return run.dataset("rotation")
-    layers = best_layers(run)
+    layers, responses = best_layers(run), run.dataset("recording")
     by_layer = {
         layer: compute_rotations(
-            network,
-            recording,
+            source.network,
+            source.recording,
             layer,
             rotations=rotations,
             folds=run.dataset("folds")["fold"],
             seed=seed,
-            device=device,
-            memory=memory,
-            progress=progress,
+            device=source.device,
+            memory=source.memory,
+            progress=source.progress,
         )
         for layer in dict.fromkeys(layers.values())
     }
-    responses = run.dataset("recording")
     region = responses[REGION].values
-    own = {name: responses[SITE].values[region == name] for name in layers}
-    parts = [by_layer[layer].sel({SITE: own[name]}) for name, layer in layers.items()]
+    parts = [by_layer[layer].sel({SITE: responses[SITE].values[region == name]}) for name, layer in layers.items()]
     sites = xr.concat(parts, SITE, combine_attrs="drop").sel({SITE: responses[SITE].values})
     sites["population"] = population_rotations(responses, rotations=rotations, seed=seed)
     sites = sites.merge(region_medians(sites, region))
-    sites["layer"] = (REGION, [layers[name] for name in sites[REGION].values])
-    return add_group(run, "rotation", sites, {"key": key, "seed": seed, "analysis_settings": settings})
+    regions = sites[REGION].values.tolist()
+    sites["layer"] = (REGION, [layers[name] for name in regions])
+    sites["n_channels"] = (REGION, [by_layer[layers[name]].attrs["n_channels"] for name in regions])
+    sites["n_sites"] = (REGION, [int((region == name).sum()) for name in regions])
+    matched = np.isfinite(sites["natural"].values)
+    sites["n_matched"] = (REGION, [int(matched[region == name].sum()) for name in regions])
+    return sites
+
+
+def missing(run: Run) -> str | None:
+    """Say what a run lacks for rotations: a region without a match has no best layer."""
+    try:
+        best_layers(run)
+    except SettingsError as error:
+        return str(error)
+    return None
+
+
+def expected_seconds(run: Run, *, rotations: int = 10) -> float:
+    """Return roughly how long the rotations take on two cores: a pass truncated at each layer, then the products."""
+    table, n_stimuli = run.dataset("layers"), run.dataset("recording").sizes[STIMULUS]
+    n_folds = int(run.dataset("folds")["fold"].max()) + 1
+    seconds = 0.0
+    for layer in set(best_layers(run).values()):
+        names = table[LAYER].values.tolist()
+        row = table.sel({LAYER: layer})
+        channels, positions = int(row["channels"]), int(row["height"] * row["width"])
+        passed = int(table["units"].values[: names.index(layer) + 1].sum())
+        products = 2 * (2 * rotations + 1) * positions * channels**2 * min(n_stimuli, 1.5 * n_folds * channels)
+        seconds += n_stimuli * passed * SECONDS_PER_ACTIVATION + products / PRODUCTS_PER_SECOND
+    return seconds
 
 
 def random_rotation(n_channels: int, rng: np.random.Generator) -> np.ndarray:
@@ -207,20 +219,6 @@ def region_medians(sites: xr.Dataset, region: np.ndarray) -> xr.Dataset:
         sd = medians.std(axis=1, ddof=1) if medians.shape[1] > 1 else np.full_like(medians[:, 0], np.nan)
         found[f"sd_{name}"] = (("scaling", REGION), sd)
     return found
-
-
-def _require_own(run: Run, network: "Network", recording: "Recording") -> None:
-    found = {
-        "network": (network_digest(network), network.name),
-        "stimuli": (stimuli_digest(recording.stimuli), f"those of {recording.name}"),
-        "responses": (responses_digest(recording), f"those of {recording.name}"),
-    }
-    for what, (digest, name) in found.items():
-        if digest != run.manifest["digests"][what]:
-            raise SettingsError(
-                f"run {run.digest[:12]} is {run.network} against {run.recording}; the {what} given here ({name}) are "
-                "others. Give the network and the recording that were matched, or match these first."
-            )
 
 
 def _medians(values: np.ndarray, region: np.ndarray, regions: list[str]) -> np.ndarray:

@@ -65,7 +65,7 @@ def compute(run: Run, source: "Source", *, seed: int = 0, parts: int = N_PARTS, 
     from engine.reselection import reselect, selection_of  # loads torch
 
     recording, best = run.dataset("recording"), run.dataset("matches").isel(rank=0).sel({SITE: _sites(run)})
-    another = None if other is None else open_run(other, str(run.path.parent.parent))
+    another = None if not other else open_run(other, str(run.path.parent.parent))
     compared = xr.Dataset() if another is None else compare_runs(run, another)
     fold, names = parts_of(recording, parts, seed)
     selected, scored = leave_one_out(len(names))

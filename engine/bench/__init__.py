@@ -64,7 +64,7 @@ def bench(settings: BenchSettings, *, progress: Progress = lambda step: None) ->
     started_at = load()
     progress("peak memory and traffic of a match, in a process of its own")
     apart = measure_apart(settings)
-    with freed_memory_kept():
+    with freed_memory_kept(matches=2 + settings.repeats):  # on a few images, for the first time, and repeated
         progress("best batch of the forward pass, faster product")
         meter = FloorMeter(network, recording)
         progress("everything once on a few images, not timed")

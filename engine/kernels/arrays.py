@@ -39,6 +39,17 @@ class Order(NamedTuple):
     is_position_major: bool
 
 
+class Places(NamedTuple):
+    """Where the units of a tile belong."""
+
+    channel: np.ndarray
+    """(tile unit,) int32."""
+    position: np.ndarray
+    """(tile unit,) int32; a unit's index is ``channel * area + position``."""
+    runs: np.ndarray
+    """Edges of stretches of units of one feature map; or, where channels lie side by side, of one position."""
+
+
 class Sums(NamedTuple):
     """Sums of units that lie side by side, of one tile; or flat, of tiles one after the other."""
 
@@ -72,7 +83,7 @@ class Found(NamedTuple):
     n_kept: np.ndarray
     """(split, site) int64."""
     floor: np.ndarray
-    """(split, site), the r below which no unit is kept."""
+    """(split, site), the r below which no unit is kept; all threads raise it."""
     null_r: np.ndarray
     """(split, shuffle), the best r of a shuffled site."""
     null_unit: np.ndarray

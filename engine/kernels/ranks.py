@@ -19,6 +19,15 @@ _FIRST_BIN = N_R_BINS // 2
 _N_BINS = _FIRST_BIN + N_R_BINS + 1
 """The last one is that of r = 1."""
 
+ROOM = 6
+"""Units that are kept before those that cannot be among the best are dropped, as a multiple of those that then stay."""
+
+_ROWS = 4
+"""Histograms that take units in turn."""
+
+_STRETCH = 32
+"""Units of which the best is looked at first."""
+
 _reducing = njit(nogil=True, cache=True, error_model="numpy", fastmath={"nnan", "nsz", "reassoc"})
 """For maxima of numbers, which may be taken in any order."""
 
@@ -39,7 +48,7 @@ def normalise(edges, members, tile, status, move, split_sum, inverse):
         (split, fold, tile unit) float64, filled: a fold's shift above that of the split's first fold.
     split_sum, inverse
         (split, tile unit) float64, filled: sum of x around that first fold's shift, and 1 / norm of the centred unit;
-        NaN where it is not ranked.
+        0 where it is not ranked.
     """
     n_splits, n_folds = members.shape
     shift, sum_x, sum_xx = tile.shift, tile.sum_x, tile.sum_xx
@@ -65,57 +74,63 @@ def normalise(edges, members, tile, status, move, split_sum, inverse):
             split_sum[split, t] = total
             rounding = ROUNDING * largest
             varies = finite and n >= MIN_STIMULI and centred > n * rounding * rounding
-            inverse[split, t] = 1.0 / np.sqrt(centred) if varies else np.nan
+            inverse[split, t] = 1.0 / np.sqrt(centred) if varies else 0.0
             if split == 0:
                 is_low = low < high and np.sqrt(centred / n) <= LOW_VARIATION * largest
                 status[t] = NONFINITE if not finite else CONSTANT if low == high else LOW if is_low else OK
             if status[t] != OK:
-                inverse[split, t] = np.nan
+                inverse[split, t] = 0.0
 
 
 @compiled
-def correlate(product, split, column, columns, move, split_sum, inverse, r):
+def correlate(product, k, split, column, columns, move, split_sum, inverse, r):
     """Fill ``r`` (tile unit,) float64 with one column's correlations over one split; ``NONE`` where there is none.
 
     Parameters
     ----------
     product
-        (fold, tile unit), sums of x times the column.
+        (fold, column, tile unit), sums of x times the columns; the ``k``-th of them is ``column``.
 
     Returns
     -------
-    float
-        The largest |r| before rounding beyond 1 was cut off.
+    tuple of float
+        The highest r; and the largest |r| before rounding beyond 1 was cut off.
     """
-    mean, inverse_z, own_sum, own_inverse = (
-        columns.mean_z[split, column],
-        columns.inverse_z[split, column],
-        split_sum[split],
-        inverse[split],
-    )
-    for t in range(len(r)):
-        r[t] = -mean * own_sum[t]
+    inverse_z = columns.inverse_z[split, column]
+    if inverse_z != inverse_z:
+        r[:] = NONE
+        return NONE, 0.0
+    mean, own_sum, own_inverse = columns.mean_z[split, column], split_sum[split], inverse[split]
+    is_first = True
     for fold in range(len(product)):
-        if columns.members[split, fold]:
-            own, z, moved = product[fold], columns.sum_z[fold, column], move[split, fold]
+        if not columns.members[split, fold]:
+            continue
+        own, z, moved = product[fold, k], columns.sum_z[fold, column], move[split, fold]
+        if is_first:
+            for t in range(len(r)):
+                r[t] = own[t] - mean * own_sum[t]
+        else:
             for t in range(len(r)):
                 r[t] += own[t] + z * moved[t]
+        is_first = False
     for t in range(len(r)):
-        value = r[t] * own_inverse[t] * inverse_z
-        r[t] = value if value == value else NONE
-    largest = _largest(r)
-    for t in range(len(r)):
-        r[t] = NONE if r[t] == NONE else min(max(r[t], -1.0), 1.0)
-    return largest
+        value = r[t] * (own_inverse[t] * inverse_z)
+        r[t] = value if own_inverse[t] > 0 and value == value else NONE
+    highest, lowest = _range(r)
+    if highest > 1.0 or lowest < -1.0:
+        for t in range(len(r)):
+            r[t] = NONE if r[t] == NONE else min(max(r[t], -1.0), 1.0)
+    return min(highest, 1.0), max(highest, -lowest)
 
 
 @_reducing
-def _largest(r):
-    """The largest |r|."""
-    largest = 0.0
+def _range(r):
+    """The highest and the lowest r; 0 for the lowest where there is none below."""
+    highest, lowest = NONE, 0.0
     for t in range(len(r)):
-        largest = max(largest, 0.0 if r[t] == NONE else abs(r[t]))
-    return largest
+        highest = max(highest, r[t])
+        lowest = min(lowest, 0.0 if r[t] == NONE else r[t])
+    return highest, lowest
 
 
 @_reducing
@@ -127,16 +142,27 @@ def _highest(r, begin, end):
     return highest
 
 
+@_reducing
+def _first(r, begin, end, value):
+    """The first unit with this very r."""
+    first = np.int32(end)
+    for t in range(begin, end):
+        first = min(first, np.int32(t) if r[t] == value else np.int32(end))
+    return first
+
+
 @compiled
-def rank(product, begin, columns, channel, position, order, top, move, split_sum, inverse, found):
+def rank(product, begin, columns, places, order, top, move, split_sum, inverse, histogram, found):
     """Correlate a tile with some columns over every split, count the units by r and keep the best.
 
     Parameters
     ----------
     product
         (fold, column, tile unit), sums of x times the columns from ``begin`` on.
-    channel, position
-        (tile unit,) int32, of the units in ``order``; a unit's index is ``channel * area + position``.
+    places
+        ``Places`` of the units in ``order``.
+    histogram
+        As ``empty_histogram`` gives it, and as it stays.
     found
         ``Found``, added to.
 
@@ -145,94 +171,110 @@ def rank(product, begin, columns, channel, position, order, top, move, split_sum
     float
         The largest |r| before rounding beyond 1 was cut off.
     """
-    n_units, area, largest = len(channel), order.area, 0.0
+    n_units, largest = len(places.channel), 0.0
     r, bins = np.empty(n_units), np.empty(n_units, np.int32)
-    runs = _runs(channel, order)
     for split in range(len(columns.members)):
         for k in range(product.shape[1]):
             column = begin + k
-            reached = correlate(product[:, k], split, column, columns, move, split_sum, inverse, r)
+            highest, reached = correlate(product, k, split, column, columns, move, split_sum, inverse, r)
             largest = max(largest, reached)
-            highest = _highest(r, 0, n_units)
+            if highest == NONE:
+                continue
             if column >= columns.n_sites:
-                if highest >= max(found.null_r[split, column - columns.n_sites], -1.0):
-                    _keep_chance(r, split, column - columns.n_sites, channel, position, area, found)
+                if highest >= found.null_r[split, column - columns.n_sites]:
+                    _keep_chance(r, split, column - columns.n_sites, places, order.area, found)
                 continue
             if split == 0:
-                _count(r, bins, found.counts[column])
-                _keep_positions(r, runs, channel, position, found.map_r[column], found.map_position[column])
-            if highest >= max(found.floor[split, column], -1.0):
-                _keep_best(r, split, column, channel, position, area, top, found)
+                _count(r, bins, histogram, found.counts[column])
+                _keep_positions(r, places, order, found.map_r[column], found.map_position[column])
+            if highest >= found.floor[split, column]:
+                _keep_best(r, split, column, places, order.area, top, found)
     return largest
 
 
 @compiled
-def _runs(channel, order):
-    """Edges of stretches of units of one feature map; of single units where the channels lie side by side."""
-    edges = [0]
-    for t in range(1, len(channel)):
-        if order.is_position_major or channel[t] != channel[t - 1]:
-            edges.append(t)
-    edges.append(len(channel))
-    return np.array(edges)
+def empty_histogram():
+    """Counts of one tile and column by r, all zero: some rows that are added up, since neighbours share their bins."""
+    return np.zeros((_ROWS, _N_BINS), np.int32)
 
 
 @compiled
-def _keep_chance(r, split, shuffle, channel, position, area, found):
+def _keep_chance(r, split, shuffle, places, area, found):
     """The best unit of a shuffled site, the first of equals."""
     best, first = found.null_r[split], found.null_unit[split]
     for t in range(len(r)):
         if r[t] >= max(best[shuffle], -1.0):
-            unit = np.int64(channel[t]) * area + position[t]
+            unit = np.int64(places.channel[t]) * area + places.position[t]
             if r[t] > best[shuffle] or unit < first[shuffle]:
                 best[shuffle] = r[t]
                 first[shuffle] = unit
 
 
 @compiled
-def _count(r, bins, counts):
-    """Units by r: into a histogram of this tile first, two increments at a time, since neighbours share their bins."""
-    for t in range(len(r)):
+def _count(r, bins, histogram, counts):
+    """Units by r; ``histogram`` is zero before and after."""
+    n, last = len(r), np.int32(0)
+    for t in range(n):
         bins[t] = np.int32((r[t] - NONE) * (N_R_BINS / 2))
-    even, odd = np.zeros(_N_BINS, np.int32), np.zeros(_N_BINS, np.int32)
-    for t in range(0, len(r) - 1, 2):
-        even[bins[t]] += 1
-        odd[bins[t + 1]] += 1
-    if len(r) % 2:
-        even[bins[-1]] += 1
-    for k in range(N_R_BINS):
-        counts[k] += even[_FIRST_BIN + k] + odd[_FIRST_BIN + k]
-    counts[N_R_BINS - 1] += even[_N_BINS - 1] + odd[_N_BINS - 1]
+    for t in range(n):
+        last = max(last, bins[t])
+    a, b, c, d = histogram[0], histogram[1], histogram[2], histogram[3]
+    for t in range(0, n - 3, _ROWS):
+        a[bins[t]] += 1
+        b[bins[t + 1]] += 1
+        c[bins[t + 2]] += 1
+        d[bins[t + 3]] += 1
+    for t in range(n - n % _ROWS, n):
+        a[bins[t]] += 1
+    for k in range(_FIRST_BIN, last + 1):
+        counts[min(k - _FIRST_BIN, N_R_BINS - 1)] += a[k] + b[k] + c[k] + d[k]
+    histogram[:, : last + 1] = 0
 
 
 @compiled
-def _keep_positions(r, runs, channel, position, best, where):
+def _keep_positions(r, places, order, best, where):
     """The best position of every feature map, the first of equals."""
+    channel, position, runs = places.channel, places.position, places.runs
     for k in range(len(runs) - 1):
         begin, end = runs[k], runs[k + 1]
-        highest = r[begin] if end - begin == 1 else _highest(r, begin, end)
-        c = channel[begin]
-        if highest < best[c] or highest == NONE:
+        if order.is_position_major:
+            _keep_position(r[begin:end], position[begin], best[channel[begin] :], where[channel[begin] :])
             continue
-        for t in range(begin, end):
-            if r[t] > best[c] or (r[t] == best[c] and position[t] < where[c]):
-                best[c] = r[t]
-                where[c] = position[t]
+        c, highest = channel[begin], _highest(r, begin, end)
+        if highest >= best[c] and highest != NONE:
+            at = position[_first(r, begin, end, highest)]
+            where[c] = at if highest > best[c] else min(at, where[c])
+            best[c] = highest
 
 
 @compiled
-def _keep_best(r, split, site, channel, position, area, top, found):
+def _keep_position(r, position, best, where):
+    """One position of channels that lie side by side."""
+    for t in range(len(r)):
+        is_better = r[t] > best[t] or (r[t] == best[t] and position < where[t])
+        is_better = is_better and r[t] != NONE
+        best[t] = r[t] if is_better else best[t]
+        where[t] = position if is_better else where[t]
+
+
+@compiled
+def _keep_best(r, split, site, places, area, top, found):
     """Units that may be among the ``top`` best."""
     n_kept, floor = found.n_kept, found.floor
     own_r, own_unit = found.kept_r[split, site], found.kept_unit[split, site]
-    for t in range(len(r)):
-        if r[t] >= max(floor[split, site], -1.0):
+    for begin in range(0, len(r), _STRETCH):
+        end = min(begin + _STRETCH, len(r))
+        if _highest(r, begin, end) < floor[split, site]:
+            continue
+        for t in range(begin, end):
+            if r[t] < floor[split, site] or r[t] == NONE:
+                continue
             if n_kept[split, site] == len(own_r):
                 prune(own_r, own_unit, n_kept, floor, split, site, top)
                 if r[t] < floor[split, site]:
                     continue
             own_r[n_kept[split, site]] = r[t]
-            own_unit[n_kept[split, site]] = np.int64(channel[t]) * area + position[t]
+            own_unit[n_kept[split, site]] = np.int64(places.channel[t]) * area + places.position[t]
             n_kept[split, site] += 1
 
 
@@ -251,8 +293,8 @@ def prune_all(found, top):
 def prune(r, unit, n_kept, floor, split, site, top):
     """Keep of one site what ``ranking.best`` keeps, and raise its floor to the last rank's r less ``MARGIN``."""
     n = n_kept[split, site]
-    last = np.sort(r[:n])[n - top]
-    floor[split, site] = last - MARGIN
+    last = np.partition(r[:n], n - top)[n - top]
+    floor[split, site] = max(floor[split, site], last - MARGIN)
     most = _last_tied_unit(r[:n], unit[:n], last, top + SPARE)
     least = _least_below(r[:n], last, top + SPARE)
     stay = 0

@@ -6,9 +6,9 @@ beside a few large ones, is always the same.
 """
 
 import numpy as np
-import scipy.linalg  # noqa: F401 (its BLAS is what np.dot calls in compiled code)
 
 from engine.kernels.arrays import compiled
+from engine.kernels.blas import add_dot
 from engine.moments import LARGE, SMALL
 
 CHUNK = 64
@@ -182,14 +182,31 @@ def add_product(columns, begin, end, start, x, product):
         ``Columns``; ``begin`` and ``end`` are the edges of one block.
     start
         The stimulus of the first row of ``x``.
+    product
+        float32 or float64.
     """
-    n_stimuli = columns.edges[-1]
-    z = columns.z[begin * n_stimuli : end * n_stimuli].reshape(n_stimuli, end - begin)
-    part = np.empty((end - begin, x.shape[1]), np.float32)
+    z = _block(columns, begin, end)[start : start + len(x)]
+    part = np.empty(product.shape, np.float32)
     for first in range(0, len(x), CHUNK):
         stop = min(first + CHUNK, len(x))
-        np.dot(z[start + first : start + stop].T, x[first:stop], part)
+        add_dot(z[first:stop], x[first:stop], False, part)
         for c in range(end - begin):
             total, own = product[c], part[c]
             for t in range(len(own)):
                 total[t] += own[t]
+
+
+@compiled
+def fill_product(columns, begin, end, start, x, product):
+    """Fill ``product``, float32, with what ``add_product`` would add to zeros."""
+    z = _block(columns, begin, end)[start : start + len(x)]
+    for first in range(0, len(x), CHUNK):
+        stop = min(first + CHUNK, len(x))
+        add_dot(z[first:stop], x[first:stop], first > 0, product)
+
+
+@compiled
+def _block(columns, begin, end):
+    """(stimulus, column) of one block."""
+    n_stimuli = columns.edges[-1]
+    return columns.z[begin * n_stimuli : end * n_stimuli].reshape(n_stimuli, end - begin)

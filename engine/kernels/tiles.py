@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from engine.kernels.arrays import compiled, empty_sums, tile_of
-from engine.kernels.ranks import NONFINITE, normalise, rank
-from engine.kernels.sums import add_batch, add_product, centre
+from engine.kernels.arrays import Places, compiled, empty_sums, tile_of
+from engine.kernels.ranks import NONFINITE, empty_histogram, normalise, rank
+from engine.kernels.sums import add_batch, add_product, centre, fill_product
 
 TILE = 256
 """Units at a time of a held layer: with 640 stimuli, what a core's second-level cache holds."""
@@ -35,20 +35,21 @@ def summarise_held(block, first, stop, order, columns, top, found):
     largest, n_folds, n_columns = 0.0, columns.members.shape[1], columns.sum_z.shape[1]
     width = min(TILE, stop - first)
     x, tile = np.empty((len(block), width), np.float32), empty_sums(n_folds, width)
+    histogram = empty_histogram()
     for start in range(first, stop, TILE):
         if width != min(TILE, stop - start):
             width = stop - start
             x, tile = np.empty((len(block), width), np.float32), empty_sums(n_folds, width)
         centre(block, start, columns.edges, x, tile)
         status, move, split_sum, inverse = _normalised(tile, columns, found)
-        channel, position = _places(start, width, order)
+        places = _places(start, width, order)
         for begin in range(0, n_columns, columns.width):
             end = min(begin + columns.width, n_columns)
-            product = np.zeros((n_folds, end - begin, width), np.float32)
+            product = np.empty((n_folds, end - begin, width), np.float32)
             for fold in range(n_folds):
                 row = columns.edges[fold]
-                add_product(columns, begin, end, row, x[row : columns.edges[fold + 1]], product[fold])
-            reached = rank(product, begin, columns, channel, position, order, top, move, split_sum, inverse, found)
+                fill_product(columns, begin, end, row, x[row : columns.edges[fold + 1]], product[fold])
+            reached = rank(product, begin, columns, places, order, top, move, split_sum, inverse, histogram, found)
             largest = max(largest, reached)
         if (status == NONFINITE).any():
             _find_nonfinite(block, start, width, found)
@@ -98,12 +99,13 @@ def add_rows(rows, first, stop, width, start, fold, n_before, columns, sums, pro
 def summarise_sums(first, stop, width, order, columns, sums, products, top, found):
     """Rank the units from ``first`` to ``stop``, to whose sums all stimuli were added; as ``summarise_held``."""
     largest, n_folds, n_columns = 0.0, columns.members.shape[1], columns.sum_z.shape[1]
+    histogram = empty_histogram()
     for begin in range(first, stop, width):
         own_width = min(width, stop - begin)
         _, move, split_sum, inverse = _normalised(tile_of(sums, begin, own_width), columns, found)
-        channel, position = _places(begin, own_width, order)
+        places = _places(begin, own_width, order)
         product = product_of(products, begin, own_width, n_folds, n_columns)
-        reached = rank(product, 0, columns, channel, position, order, top, move, split_sum, inverse, found)
+        reached = rank(product, 0, columns, places, order, top, move, split_sum, inverse, histogram, found)
         largest = max(largest, reached)
     return largest
 
@@ -129,13 +131,17 @@ def _normalised(tile, columns, found):
 
 @compiled
 def _places(first, width, order):
-    """Channel and position, (unit,) int32, of units that lie side by side."""
-    channel, position = np.empty(width, np.int32), np.empty(width, np.int32)
+    """Where ``width`` units belong that lie side by side from ``first`` on."""
+    channel, position, runs = np.empty(width, np.int32), np.empty(width, np.int32), [0]
     for t in range(width):
         unit = first + t
         channel[t] = unit % order.channels if order.is_position_major else unit // order.area
         position[t] = unit // order.channels if order.is_position_major else unit % order.area
-    return channel, position
+        row = position if order.is_position_major else channel
+        if t and row[t] != row[t - 1]:
+            runs.append(t)
+    runs.append(width)
+    return Places(channel, position, np.array(runs))
 
 
 @compiled

@@ -49,7 +49,7 @@ def wide_network(channels: int) -> engine.Network:
 def seconds_of(jobs: dict[int, tuple[engine.Network, engine.Recording]], tmp_path: Path) -> dict[int, float]:
     """Median seconds of each match, in turn; the first round only brings memory and compiled code."""
     times: dict[int, list[float]] = {size: [] for size in jobs}
-    with freed_memory_kept():
+    with freed_memory_kept(matches=(REPEATS + 1) * len(jobs)):
         for repeat in range(REPEATS + 1):
             for size, (network, of) in jobs.items():
                 start = time.perf_counter()

@@ -1,6 +1,7 @@
 """The command line: what it prints, and one sentence instead of a traceback."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -38,7 +39,46 @@ def test_match_prints_selected_held_out_and_chance_and_list_shows_the_run(saved)
     assert matches.sizes["rank"] == 10
     code, output = run("analyse", "tiny@planted", "reliability")
     assert code == 0
+    assert output.startswith("reliability: stored already; it took ")
     assert "noise_ceiling" in output
+
+
+def test_analyses_are_listed_computed_and_go_on_after_one_that_lacks_something(saved):
+    run("match", NETWORK, saved, "--top", "10", "--shuffles", "2")
+    code, output = run("analyse", "tiny@planted")
+    assert code == 0
+    assert re.search(r"\nreliability +stored +Reliability and noise ceiling of every site\n", output)
+    assert re.search(r"\nrotation +cannot be computed, see below ", output)
+    assert "rotation lacks the network 'tiny', which the run does not hold: give network= in Python" in output
+    code, output = run("analyse", "tiny@planted", "--all", "--seed", "1")
+    assert code == 0
+    assert re.search(r"reliability: a moment\nreliability: took \S+ s, stored in [0-9a-f]{12}\n", output)
+    assert "rotation of tiny@planted cannot be computed: the network 'tiny'" in output
+    given = ["--network", NETWORK, "--recording", saved, "--set", "rotations=2"]
+    code, output = run("analyse", "tiny@planted", "rotation", "reliability", *given)
+    assert code == 0
+    assert output.startswith("rotation: a moment\nrotation: took ")
+    assert engine.open_run("tiny@planted").dataset("rotation").sizes["rotation"] == 2
+    told = run("analyse", "tiny@planted", *given[:4])[1]
+    assert re.search(r"\nrotation +stored with seed=0, rotations=2; with these settings it can run, a moment ", told)
+
+
+def test_an_analysis_that_was_asked_for_and_cannot_be_computed_is_a_failure(saved):
+    run("match", NETWORK, saved, "--top", "10", "--shuffles", "2")
+    for arguments, message in [
+        (["rotation"], "Error: not computed: rotation."),
+        (["decodign"], "no analysis 'decodign'. There are: neural_correlation"),
+        (
+            ["reliability", "--set", "splits=3"],
+            "no analysis named here has a setting 'splits'. Settings: reliab",
+        ),
+        (["reliability", "--set", "splits"], "--set splits: expected KEY=VALUE, as in --set rotations=20."),
+        (["rotation", "--set", "rotations=few"], "rotation, rotations=few: expected int, as in 10."),
+        (["rotation", "--weights", "a.pt"], "there is no network 'tiny'"),
+    ]:
+        code, output = run("analyse", "tiny@planted", *arguments)
+        assert code != 0
+        assert message in output
 
 
 def test_plan_says_passes_and_memory_and_computes_nothing(saved):

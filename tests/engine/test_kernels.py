@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from engine.folds import assign_folds
 from engine.kernels import _forget_stale
 from engine.kernels.arrays import empty_sums
+from engine.kernels.blas import add_dot
 from engine.kernels.ranks import prune
-from engine.kernels.sums import CHUNK, add_product, centre
+from engine.kernels.sums import CHUNK, add_product, centre, fill_product
 from engine.kernels.tiles import TILE
 from engine.ranking import LEVEL, MARGIN, SPARE, Candidates, best
 from engine.targets import make_targets
@@ -46,10 +47,23 @@ def test_a_product_in_chunks_is_that_of_float64_to_rounding():
     x = rng.normal(size=(n, 70)).astype(np.float32)
     for begin in range(0, 200, columns.width):
         end = min(begin + columns.width, 200)
-        product = np.zeros((end - begin, 70), np.float32)
-        add_product(columns, begin, end, 0, x, product)
+        filled, added = np.empty((end - begin, 70), np.float32), np.full((end - begin, 70), 3.0)
+        fill_product(columns, begin, end, 0, x, filled)
+        add_product(columns, begin, end, 0, x, added)
         exact = targets.z[:, begin:end].T.astype(np.float64) @ x
-        np.testing.assert_allclose(product, exact, atol=1e-6 * np.abs(exact).max())
+        np.testing.assert_allclose(filled, exact, atol=1e-6 * np.abs(exact).max())
+        np.testing.assert_allclose(added, 3 + exact, atol=1e-6 * np.abs(exact).max())
+
+
+def test_a_product_is_added_to_what_is_there_or_replaces_it():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(64, 7)).astype(np.float32), rng.normal(size=(64, 30)).astype(np.float32)
+    out = np.ones((7, 30), np.float32)
+    add_dot(a, b, True, out)
+    np.testing.assert_allclose(out, 1 + a.T @ b, rtol=1e-5, atol=1e-5)
+    out[:] = np.nan
+    add_dot(a, b, False, out)
+    np.testing.assert_allclose(out, a.T @ b, rtol=1e-5, atol=1e-5)
 
 
 def test_a_unit_that_is_mostly_zero_keeps_its_zeros_and_others_lose_their_mean():

@@ -122,6 +122,16 @@ def test_what_a_run_says_hangs_together(network):
     np.testing.assert_allclose(r, matches["correlation"].values.ravel(), atol=1e-12)
 
 
+def test_the_best_units_of_every_fold_have_their_responses(network):
+    """With few ranks the best unit of a fold is often none of those over all stimuli."""
+    run = engine.match(network, planted_recording(network, noise=3.0), top=1, **QUIET)
+    best, responses = run.dataset("fold_matches").isel(rank=0), run.dataset("match_responses")
+    stored = set(zip(responses["layer"].values.tolist(), responses["unit"].values.tolist(), strict=True))
+    named = set(zip(best["layer"].values.ravel().tolist(), best["unit"].values.ravel().tolist(), strict=True))
+    assert named <= stored
+    assert len(stored) > len(set(run.dataset("matches")["match_unit"].values.ravel().tolist()))
+
+
 def test_shuffled_sites_show_what_chance_gives(network):
     run = engine.match(network, planted_recording(network), shuffles=50, **QUIET)
     null = run.dataset("null")

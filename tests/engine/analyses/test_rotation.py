@@ -6,8 +6,15 @@ import xarray as xr
 
 import engine
 from engine import rotations
-from engine.analyses.rotation import best_layers, population_rotations, random_rotation, region_medians, rotate_run
-from engine.errors import SettingsError
+from engine.analyses.rotation import (
+    best_layers,
+    expected_seconds,
+    missing,
+    population_rotations,
+    random_rotation,
+    region_medians,
+)
+from engine.errors import NotAvailableError, SettingsError
 from tests.engine.worked_example import planted_recording, tiny_network
 
 
@@ -26,19 +33,26 @@ def test_the_best_layer_has_the_highest_median(matched):
         assert layer == medians["layer"].values[int(medians.values.argmax())]
 
 
-def test_a_region_without_a_match_has_no_best_layer():
+def test_a_region_without_a_match_has_no_best_layer_and_that_is_what_is_missing(matched):
     network, recording = tiny_network(), planted_recording(tiny_network())
     recording.data["response"][:, 4:] = 1.0
     run = engine.match(network, recording, progress=False)
-    with pytest.raises(
-        SettingsError, match="no layer has a neural correlation with region 'IT', since no site or no unit"
-    ):
+    told = "no layer has a neural correlation with region 'IT', since no site or no unit"
+    with pytest.raises(SettingsError, match=told):
         best_layers(run)
+    with pytest.raises(NotAvailableError, match=f"rotation of tiny@planted cannot be computed: run .*: {told}"):
+        engine.analyse(run, "rotation", network=network, recording=recording)
+    assert missing(matched[2]) is None
+
+
+def test_the_expected_time_grows_with_the_rotations(matched):
+    assert 0 < expected_seconds(matched[2]) < expected_seconds(matched[2], rotations=1000) < 1
 
 
 def test_each_site_is_rotated_in_its_regions_best_layer_and_stored_with_the_run(matched, monkeypatch):
     network, recording, run = matched
-    stored = rotate_run(run, network, recording, rotations=3)
+    given = {"network": network, "recording": recording}
+    stored = engine.analyse(run, "rotation", **given, rotations=3)
     layers = best_layers(run)
     assert dict(zip(stored["region"].values.tolist(), stored["layer"].values.tolist(), strict=True)) == layers
     assert len(set(layers.values())) == 2
@@ -54,21 +68,15 @@ def test_each_site_is_rotated_in_its_regions_best_layer_and_stored_with_the_run(
     assert float(stored["mean_correlation"].sel(region="V4", scaling="raw")) == pytest.approx(medians.mean())
     assert float(stored["sd_correlation"].sel(region="V4", scaling="raw")) == pytest.approx(medians.std(ddof=1))
     assert float(stored["median_natural"].sel(region="V4")) == pytest.approx(float(v4["natural"].median()))
+    assert stored["n_sites"].values.tolist() == stored["n_matched"].values.tolist() == [2, 5]
+    shape = network.layers.set_index("name")["channels"]
+    assert stored["n_channels"].values.tolist() == [shape[layer] for layer in stored["layer"].values]
     assert run.attributes("rotation")["analysis_settings"] == {"rotations": 3}
+    assert list(run.attributes("rotation")["reads"]) == ["neural_correlation"]
     monkeypatch.setattr(rotations, "compute_rotations", None)
-    xr.testing.assert_identical(rotate_run(run, network, recording, rotations=3), stored)
+    xr.testing.assert_identical(engine.analyse(run, "rotation", rotations=3), stored)
     with pytest.raises(TypeError):
-        rotate_run(run, network, recording, rotations=3, seed=1)
-
-
-def test_another_network_or_recording_is_refused(matched):
-    network, recording, run = matched
-    with pytest.raises(SettingsError, match=r"is tiny against planted; the network given here \(other\) are others"):
-        rotate_run(run, tiny_network(1, "other"), recording)
-    with pytest.raises(SettingsError, match=r"the responses given here \(those of planted\) are others"):
-        rotate_run(run, network, planted_recording(network, noise=0.2, region=recording.data["region"].values))
-    with pytest.raises(SettingsError, match=r"the stimuli given here \(those of planted\) are others"):
-        rotate_run(run, network, planted_recording(network, noise=0.3, seed=1))
+        engine.analyse(run, "rotation", **given, rotations=3, seed=1)
 
 
 def population(n_v4=3, n_it=1, n=40, seed=0):

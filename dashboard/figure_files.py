@@ -1,0 +1,232 @@
+"""How does a figure of a stored run become files? A picture, its data as csv, and where both come from as json.
+
+Nothing is computed here: an analysis that the run does not hold is named, with the command that computes it.
+"""
+
+import json
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dashboard.provenance import commands, provenance
+from dashboard.registry import FIGURES, Asked, Figure, ask, plain_name
+from engine.analyses import ANALYSES, find_analysis
+from engine.encoding import as_json
+from engine.errors import NotAvailableError, SettingsError
+from engine.store import Run, open_run
+
+KINDS = ("svg", "pdf", "png")
+
+
+def export_figure(
+    run: Run,
+    name: str,
+    file: Path,
+    *,
+    region: str | None = None,
+    site: str | None = None,
+    others: Sequence[Run] = (),
+) -> list[Path]:
+    """Draw a figure of a run, and write its data and provenance beside it.
+
+    Parameters
+    ----------
+    run
+        The run.
+    name
+        Of the figure, see ``dashboard.registry.FIGURES``.
+    file
+        Where to, ending in .svg, .pdf or .png; the data go to the same name with .csv, the provenance to .json.
+    region
+        Of the recording; needed where it has several and the figure shows one.
+    site
+        Of the recording; needed where the figure shows one.
+    others
+        Runs of other networks on the same recording, for figures that compare.
+
+    Returns
+    -------
+    list of Path
+        What was written: picture, csv, json.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such figure, site or region, or the file's name ends otherwise.
+    NotAvailableError
+        If the run does not hold an analysis that the figure shows; names the command that computes it.
+    """
+    figure, kind = _figure(name), _kind(file)
+    _require_analyses(run, figure)
+    for other in others:
+        _require_analyses(other, figure, is_other=True)
+    asked = ask(run, figure, region=region, site=site, others=others)
+    from dashboard.exporting import as_csv, as_picture, heading_of  # loads the drawing libraries
+
+    data = figure.data(asked)
+    heading, footer = heading_of(figure.module, data), _footer(asked, figure)
+    chosen = {"region": region, "site": site}
+    told = {
+        **provenance(run, figure, others),
+        "title": heading.title,
+        "caption": heading.caption,
+        "keys": [key.label for key in heading.keys],
+        "footer": footer,
+        "data": _without_nan(as_json(data.attrs, "attributes of the figure's data")),
+        "commands": commands(run, figure, others, {key: value for key, value in chosen.items() if value}, file.name),
+    }
+    metadata = {"Title": heading.title, "Description": "\n".join([heading.caption, footer, *told["commands"]])}
+    picture = as_picture(
+        figure.describe(data, asked),
+        kind,
+        width=figure.width,
+        height=figure.height,
+        footer=footer,
+        heading=heading,
+        metadata=metadata,
+    )
+    text = json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False)
+    return _write(file, {kind: picture, "csv": as_csv(data), "json": text.encode("utf-8")})
+
+
+@click.command()
+@click.argument("run")
+@click.argument("figure", required=False)
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="FILE.svg, FILE.pdf or FILE.png.")
+@click.option("--region", help="Where the recording has several.")
+@click.option("--site", help="For figures of one site.")
+@click.option(
+    "--with", "others", multiple=True, metavar="RUN", help="A run of another network, to compare; repeatable."
+)
+@click.option("--store", type=click.Path(path_type=Path), help="Folder of the runs.")
+def export(
+    run: str,
+    figure: str | None,
+    output: Path | None,
+    region: str | None,
+    site: str | None,
+    others: tuple[str, ...],
+    store: Path | None,
+) -> None:
+    r"""Draw a FIGURE of a RUN as svg, pdf or png; its data as csv and the commands that make it again go beside it.
+
+    RUN is a path, network@recording, or the beginning of a digest. Without a figure, list them.
+
+    \b
+    unitscope export squeezenet1_1@builtin
+    unitscope export squeezenet1_1@builtin rotation -o rotation.svg
+    unitscope export squeezenet1_1@builtin layer_profile --site V4-003 -o site.pdf
+    """
+    opened = open_run(run, store)
+    if figure is None:
+        click.echo(f"{opened.network}@{opened.recording}  run {opened.digest[:12]}\n{figures_table(opened)}")
+        return
+    if output is None:
+        raise click.UsageError(f"name the file: unitscope export {shlex.quote(run)} {figure} -o {figure}.svg")
+    chosen = [open_run(other, store) for other in others]
+    for path in export_figure(opened, figure, output, region=region, site=site, others=chosen):
+        click.echo(path)
+
+
+def figures_table(run: Run) -> str:
+    """Say of every figure what it shows, what it needs to be told, and whether the run holds what it reads."""
+    rows = [("figure", "needs", "state", "of the paper", "what it shows")]
+    for name, figure in FIGURES.items():
+        rows.append((name, _needs(run, figure), _state(run, figure), figure.number or "-", figure.module.TITLE))
+    widths = [max(len(row[column]) for row in rows) + 2 for column in range(len(rows[0]))]
+    lines = ["".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join(lines)
+
+
+def _needs(run: Run, figure: Figure) -> str:
+    """Return the options that a figure of this run needs."""
+    if "site" in figure.takes:
+        return "--site"
+    options = ["--region"] if "region" in figure.takes and _n_regions(run) > 1 else []
+    return " ".join([*options, *["--with RUN"] * (figure.n_others > 0)])
+
+
+def _state(run: Run, figure: Figure) -> str:
+    absent = _absent(run, figure)
+    if absent:
+        return f"first: unitscope analyse {run.digest[:8]} {' '.join(absent)}"
+    return "ready" if figure.n_regions <= _n_regions(run) else "one region only"
+
+
+def _figure(name: str) -> Figure:
+    if name not in FIGURES:
+        raise SettingsError(f"there is no figure {name!r}. There are: {', '.join(FIGURES)}.")
+    return FIGURES[name]
+
+
+def _kind(file: Path) -> str:
+    kind = file.suffix.lstrip(".").lower()
+    if kind not in KINDS:
+        raise SettingsError(f"-o {file}: expected a name that ends in .svg, .pdf or .png.")
+    if not file.absolute().parent.is_dir():
+        raise SettingsError(f"-o {file}: there is no folder {file.absolute().parent}. Make it, or name another.")
+    return kind
+
+
+def _absent(run: Run, figure: Figure, *, is_other: bool = False) -> list[str]:
+    """Return the analyses that a figure shows and the run does not hold, or only of another version."""
+    needed = [name for name in figure.reads if not name.endswith("?")]
+    names = [plain_name(name) for name in needed if not is_other or name.endswith("*")]
+    return [name for name in names if name in ANALYSES and not _is_held(run, name)]
+
+
+def _is_held(run: Run, name: str) -> bool:
+    return name in run.names and run.attributes(name).get("analysis_version", 1) == find_analysis(name).module.VERSION
+
+
+def _require_analyses(run: Run, figure: Figure, *, is_other: bool = False) -> None:
+    absent = _absent(run, figure, is_other=is_other)
+    if absent:
+        told = shlex.join(["unitscope", "analyse", run.digest[:12], *absent])
+        raise NotAvailableError(
+            f"figure {figure.name!r} shows {', '.join(absent)}, which {run.network}@{run.recording} does not hold. "
+            f"Compute it first: {told}"
+        )
+
+
+def _n_regions(run: Run) -> int:
+    return len(set(run.dataset("recording")["region"].values.tolist()))
+
+
+def _footer(asked: Asked, figure: Figure) -> str:
+    from dashboard.views.frame import paper_footer
+
+    return paper_footer([asked.run, *asked.others], [asked.region] if figure.takes else asked.run.regions)
+
+
+def _without_nan(value: Any) -> Any:
+    """Return JSON-like content with null in place of NaN and infinity, which JSON does not have."""
+    if isinstance(value, Mapping):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _write(file: Path, contents: Mapping[str, bytes]) -> list[Path]:
+    """Write picture, csv and json; a csv of that name which came from elsewhere is left alone."""
+    paths = [file.with_suffix(f".{suffix}") for suffix in contents]
+    if paths[1].exists() and not _is_ours(paths[2]):
+        raise SettingsError(f"{paths[1]} is there already and is not of a figure. Name another file with -o.")
+    for path, content in zip(paths, contents.values(), strict=True):
+        try:
+            path.write_bytes(content)
+        except OSError as error:
+            raise SettingsError(f"{path} cannot be written: {error.strerror or error}.") from error
+    return paths
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return {"figure", "commands"} <= json.loads(path.read_text()).keys()
+    except (OSError, ValueError, AttributeError):
+        return False

@@ -1,0 +1,56 @@
+"""Where does a figure come from? Its runs, its analyses with their settings, and the commands that make it again."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any, Final
+
+from dashboard.registry import Figure, plain_name
+from engine.analyses import ANALYSES
+from engine.sources import match_command
+from engine.store import Run
+
+_OF_RUN: Final = ("settings", "seed", "versions", "digests", "created")
+_OF_ANALYSIS: Final = ("seed", "analysis_settings", "analysis_version", "versions", "seconds", "computed", "key")
+
+
+def provenance(run: Run, figure: Figure, others: Sequence[Run] = ()) -> dict[str, Any]:
+    """Return which runs and which analyses of the first one a figure shows, JSON-like."""
+    shown = {name: run.attributes(name) for name in _analyses(run, figure)}
+    return {
+        "figure": figure.name,
+        "unitscope": version("unitscope"),
+        "runs": [_about(one) for one in (run, *others)],
+        "analyses": {name: {key: about[key] for key in _OF_ANALYSIS if key in about} for name, about in shown.items()},
+    }
+
+
+def commands(run: Run, figure: Figure, others: Sequence[Run], chosen: Mapping[str, str], file_name: str) -> list[str]:
+    """Return what makes a figure again, from nothing: match, analyse, export; runs are named by their digests."""
+    matched = [command for one in (run, *others) if (command := match_command(one))]
+    analysed = [_analyse(one, name) for one in (run, *others) for name in _analyses(one, figure)]
+    options = [f"--{option}={value}" for option, value in chosen.items()]
+    options += [f"--with={other.digest[:12]}" for other in others]
+    exported = shlex.join(["unitscope", "export", run.digest[:12], figure.name, *options, "-o", file_name])
+    return [*matched, *analysed, exported]
+
+
+def _analyses(run: Run, figure: Figure) -> list[str]:
+    names = map(plain_name, figure.reads)
+    return [name for name in names if name in ANALYSES and name in run.names]
+
+
+def _about(run: Run) -> dict[str, Any]:
+    names = {"digest": run.digest, "network": run.network, "recording": run.recording}
+    return {**names, **{key: run.manifest[key] for key in _OF_RUN if key in run.manifest}}
+
+
+def _analyse(run: Run, name: str) -> str:
+    about = run.attributes(name)
+    settings = [f"--set={key}={_written(value)}" for key, value in about.get("analysis_settings", {}).items()]
+    seed = [f"--seed={about['seed']}"] if about.get("seed") else []
+    return shlex.join(["unitscope", "analyse", run.digest[:12], name, *seed, *settings])
+
+
+def _written(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
