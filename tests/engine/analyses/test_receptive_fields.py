@@ -49,7 +49,7 @@ def preprocess() -> Preprocessing:
     return Preprocessing(resize=(40, 40), crop=None, scale=1 / 64, mean=(2.0,) * 3, sd=(1.0,) * 3)
 
 
-def make(tmp_path_factory, *, size_deg=SIZE_DEG, maps=True, through=None):
+def make(tmp_path_factory, through=None):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         module = Local()
@@ -65,14 +65,14 @@ def make(tmp_path_factory, *, size_deg=SIZE_DEG, maps=True, through=None):
     at_y, at_x = -centre[:, 0] * SIZE_DEG, centre[:, 1] * SIZE_DEG
     far = (SQUARES[:, None] - at_y[:, None, None]) ** 2 + (SQUARES - at_x[:, None, None]) ** 2
     coords = {"site": sites, "rf_y": SQUARES, "rf_x": SQUARES}
-    rf_map = xr.DataArray(np.exp(-far / 2), coords, ("site", "rf_y", "rf_x")) if maps else None
+    rf_map = xr.DataArray(np.exp(-far / 2), coords, ("site", "rf_y", "rf_x"))
     recording = engine.Recording.from_arrays(
         response,
         pictures,
         stimulus_ids=ids,
         site_ids=sites,
         region=["V4"] * 5 + ["IT"] * 2,
-        size_deg=size_deg,
+        size_deg=SIZE_DEG,
         rf_map=rf_map,
     )
     run = engine.match(network, recording, top=2, shuffles=2, progress=False, store=tmp_path_factory.mktemp("store"))
@@ -167,9 +167,11 @@ def test_it_can_be_stored(planted, computed):
     assert receptive_fields.missing(run) is None
 
 
-def test_without_maps_or_size_there_are_gradients_and_a_reason(tmp_path_factory):
-    run, source = make(tmp_path_factory, maps=False, size_deg=None)
-    found = receptive_fields.compute(run, source, starts=2, driving=2)
+def test_without_maps_or_size_there_are_gradients_and_a_reason(planted):
+    run, source = planted
+    recording = run.dataset("recording").drop_vars("rf_map").assign_attrs(size_deg=np.nan)
+    bare = SimpleNamespace(dataset=lambda name: recording if name == "recording" else run.dataset(name))
+    found = receptive_fields.compute(bare, source, starts=2, driving=2)
     assert found.attrs["alignment"] == NO_MAPS
     assert found.attrs["unit_of_length"] == "stimulus pixels"
     assert float(found["field_x"][0]) == pytest.approx(-40 + 80 / 128)
@@ -182,7 +184,7 @@ def test_with_another_preprocessing_fields_are_in_pixels_of_network_input(tmp_pa
     def plain(image):
         return torch.from_numpy(image[::2, ::2].copy()).permute(2, 0, 1).float() / 64 - 2
 
-    run, source = make(tmp_path_factory, through=plain)
+    run, source = make(tmp_path_factory, plain)
     found = receptive_fields.compute(run, source, starts=2, driving=2)
     assert found.attrs["unit_of_length"] == "network input pixels"
     assert found.attrs["alignment"] == NO_PIXELS

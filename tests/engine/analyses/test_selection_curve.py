@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import engine
@@ -103,6 +103,7 @@ def test_it_can_be_stored(computed):
     assert selection_curve.expected_seconds(run, draws=2) > 0
 
 
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**16), n=st.integers(1, 80))
 def test_every_beginning_of_an_order_is_balanced(seed, n):
     ids = np.array([f"i{k:03d}" for k in range(80)])
