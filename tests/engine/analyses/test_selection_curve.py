@@ -25,7 +25,7 @@ from engine.analyses.selection_curve import (
 )
 from engine.errors import SettingsError
 from engine.store import add_group
-from tests.engine.test_ground_truth import N_SITES, AllModels, centred
+from tests.engine.test_ground_truth import WHOLE, AllModels, centred
 from tests.engine.worked_example import activations, images, planted_recording, tiny_network
 
 
@@ -204,9 +204,9 @@ def test_33_real_sites_are_identified_as_published(cowley_dir, tmp_path):
     zipped = cowley_dir / "images" / "images_190923.zip"
     recording = engine.Recording.from_arrays(responses, zipped, stimulus_ids=names, region="V4", size_deg=11.2)
     recording = recording.select(stimuli=names[600:])
-    module = AllModels(cowley_dir / "compact_models")
+    module = AllModels(cowley_dir / "compact_models", WHOLE.sites)
     network = engine.Network.from_module(module, centred, name="compact", layers=["outputs"], image_size=(112, 112))
-    run = engine.match(network, recording, top=N_SITES, batch=8, store=tmp_path, progress=False)
+    run = engine.match(network, recording, top=33, store=tmp_path, progress=False)
     source = SimpleNamespace(network=network, recording=recording, device="cpu", memory="2GiB", progress=None)
     found = selection_curve.compute(run, source, sizes=[10, 25, 50, 100, 200, 300], draws=50).isel(region=0)
     np.testing.assert_allclose(found["same"], [0.405, 0.746, 0.919, 0.983, 1, 1], atol=0.03)
