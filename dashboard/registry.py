@@ -274,6 +274,8 @@ _LIST: Final = (
     Figure("site_correlations_clustered", ("site_correlations",), "S12", 520, 500),
     Figure("rotation", ("rotation", "recording", "null"), "9", 660, 320),
     Figure("linear_metric", ("linear_metric",), "S4, right", 540, 300),
+    Figure("receptive_fields", ("receptive_fields",), "S2", 760, 520),
+    Figure("receptive_fields_alignment", ("receptive_fields",), "S2", 660, 300),
     # of a region, one network or several
     Figure("layers_best", ("layer_summary*", "neural_correlation*"), "S8", 540, 300),
     Figure("layers_depth", ("layer_summary*", "recording"), "S7", 460, 650),

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,35 +20,13 @@ from engine.blocks import Arena, Block
 from engine.errors import MemoryBudgetError
 from engine.footprints import OVERHEAD
 from engine.layers import require_known
-from engine.matching import Progress, choose_device, exact_float32, fixed_batch, halving
+from engine.matching import choose_device, exact_float32, fixed_batch, halving
 from engine.networks import Network
 from engine.planning import LIVE_LAYERS, format_bytes, parse_memory
 from engine.pooling import fast_max_pooling
-from engine.recordings import Recording
 
-
-class Source(Protocol):
-    """A network and the stimuli of a recording, and what it may take to bring them together."""
-
-    @property
-    def network(self) -> Network:
-        """Whose layers are held."""
-
-    @property
-    def recording(self) -> Recording:
-        """Whose stimuli the network sees."""
-
-    @property
-    def device(self) -> str | torch.device:
-        """``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"auto"``."""
-
-    @property
-    def memory(self) -> str | int:
-        """Bound of the peak above the process with the network loaded and used once, such as ``"4GiB"``."""
-
-    @property
-    def progress(self) -> Progress | None:
-        """Told ``"passing"``, and how many of how many stimuli have been passed through the network."""
+if TYPE_CHECKING:
+    from engine.sources import Source
 
 
 @dataclass(frozen=True)
@@ -96,14 +74,15 @@ class _Piece:
 
 
 def hold_layers(
-    source: Source, ids: Sequence[str], *, layers: Sequence[str] | None = None, reserve: int = 0
+    source: "Source", ids: Sequence[str], *, layers: Sequence[str] | None = None, reserve: int = 0
 ) -> Iterator[Held]:
     """Pass the stimuli through the network as often as the memory asks for, and yield every layer, held, in order.
 
     Parameters
     ----------
     source
-        Network, stimuli, device, memory. The network is on the device while the pieces come, and back afterwards.
+        Network, stimuli, device, memory; its progress is told ``"passing"``. The network is on the device while the
+        pieces come, and back afterwards.
     ids
         Stimuli, in the order in which they will lie in every block.
     layers
@@ -167,7 +146,7 @@ def _fixed_bytes(network: Network, device: torch.device) -> int:
 
 
 def _fill(
-    source: Source,
+    source: "Source",
     ids: np.ndarray,
     pieces: Sequence[_Piece],
     arena: Arena,

@@ -30,7 +30,7 @@ from engine.targets import Targets, make_targets
 from engine.tiling import NEVER, Columns, tile_threads
 
 if TYPE_CHECKING:
-    from engine.holding import Source
+    from engine.sources import Source
 
 SPAN = 8 * TILE
 """Units whose stimuli are brought into a selection's order at a time, by one thread."""

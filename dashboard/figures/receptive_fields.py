@@ -34,8 +34,8 @@ KEYS = (
     Key("line", "field of the site"),
 )
 COLUMNS, ROWS = 4, 3
-_PITCH, _LARGE, _GAP = 1.26, 3.52, 0.1
-"""Of a tile and its name, of the large tile, and between tiles: in widths of a small tile."""
+_PITCH, _LARGE, _GAP, _EDGE = 1.26, 3.52, 0.1, 0.03
+"""Of a tile and its name, of the large tile, between tiles, around them: in widths of a small tile."""
 _FAINT = 0.02
 """Of the peak: what is fainter is not drawn, so that nothing looks like nothing."""
 
@@ -103,7 +103,7 @@ def describe(
     pieces = np.concatenate([np.empty((0, 4)), *fields])
     corners = np.array(list(places.values())).reshape(-1, 3)
     edges = corners[:, 0], corners[:, 1], corners[:, 0] + corners[:, 2], corners[:, 1] + corners[:, 2]
-    width_px = (width - 16) / (right + 0.02)
+    width_px = (width - 16) / (right + 2 * _EDGE)
     marks = [_image(maps[large], places[large], network)] if records else []
     marks += [_image(_mosaic({places[k]: maps[k] for k in others}, about["shape"], bottom), _area(bottom), network)]
     return Drawing(
@@ -118,8 +118,8 @@ def describe(
             boxes("Hit", *edges, key=np.array([records[k]["site"] for k in places], object),
                   layer=np.array([records[k]["layer"] for k in places], object)),
         ],
-        Axes((0, right), (bottom, 0.02), (), (), grid="", left=8, right=8, top=4, bottom=4,
-             height=round(width_px * -bottom) + 8),
+        Axes((-_EDGE, right + _EDGE), (bottom - _EDGE, _EDGE), (), (), grid="", left=8, right=8, top=8, bottom=4,
+             height=round(width_px * (2 * _EDGE - bottom)) + 20),
         {"region": region_token(about["region"], regions), "network": network},
         Hit("Hit", "<b>@key</b>: @layer"),
     )  # fmt: skip

@@ -63,7 +63,7 @@ def describe(data: pd.DataFrame, *, site: str | None = None, regions: Sequence[s
     about = data.attrs
     share, distance = (data[name].to_numpy(dtype=float) for name in ("energy_inside", "distance"))
     random = [about.get(name, np.nan) for name in ("random_energy", "random_distance")]
-    top = float(np.ceil(np.nanmax([1.0, *distance, random[1] * 1.05])))
+    top = 1.2 * float(np.nanmax([1.0, *distance, random[1]]))
     at = np.flatnonzero(data["site"].to_numpy() == site)
     is_judged = bool(np.isfinite(random).all())
     names = data["site"].to_numpy(dtype=object)

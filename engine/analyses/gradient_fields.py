@@ -16,8 +16,8 @@ from engine.preprocessing import Preprocessing
 from engine.starts import Starts, noise_starts, stimulus_starts
 
 if TYPE_CHECKING:
-    from engine.holding import Source
     from engine.networks import Network
+    from engine.sources import Source
 
 MOST_MEMORY = 2**30
 """Bytes of a batch of gradients; more makes nothing faster."""

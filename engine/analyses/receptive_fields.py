@@ -16,7 +16,7 @@ from engine.schema import RANK, REGION, SITE, STIMULUS
 from engine.store import Run
 
 if TYPE_CHECKING:
-    from engine.holding import Source
+    from engine.sources import Source
 
 VERSION = 1
 """Raised whenever a number that is stored can change."""

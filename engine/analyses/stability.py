@@ -17,7 +17,7 @@ from engine.schema import MIN_STIMULI, REGION, SITE, STIMULUS, TIED_WITHIN
 from engine.store import Run, open_run
 
 if TYPE_CHECKING:
-    from engine.holding import Source
+    from engine.sources import Source
 
 VERSION = 1
 """Raised whenever a number that is stored can change."""

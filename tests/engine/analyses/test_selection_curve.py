@@ -206,7 +206,7 @@ def test_33_real_sites_are_identified_as_published(cowley_dir, tmp_path):
     recording = recording.select(stimuli=names[600:])
     module = AllModels(cowley_dir / "compact_models", WHOLE.sites)
     network = engine.Network.from_module(module, centred, name="compact", layers=["outputs"], image_size=(112, 112))
-    run = engine.match(network, recording, top=len(WHOLE.sites), batch=8, store=tmp_path, progress=False)
+    run = engine.match(network, recording, top=33, store=tmp_path, progress=False)
     source = SimpleNamespace(network=network, recording=recording, device="cpu", memory="2GiB", progress=None)
     found = selection_curve.compute(run, source, sizes=[10, 25, 50, 100, 200, 300], draws=50).isel(region=0)
     np.testing.assert_allclose(found["same"], [0.405, 0.746, 0.919, 0.983, 1, 1], atol=0.03)

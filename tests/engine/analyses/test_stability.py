@@ -130,7 +130,7 @@ def test_rows_are_correlated_with_each_other():
 
 
 def test_what_does_not_fit_is_named(matched):
-    (run, _), _ = matched
+    run = matched[0][0]
     with pytest.raises(
         SettingsError, match="parts=1: a whole number from 2 to 20 is needed, of at least 3 stimuli each"
     ):
