@@ -86,7 +86,7 @@ def describe(data: pd.DataFrame, *, regions: Sequence[str] = ()) -> Drawing:
             points("HeldOut", x, value["held_out"]),
             points("Match", x, value["selected"]),
             labels(
-                "PinNoteRight", pin, low + 0.05 * (high - low), f"{short(about['n_95'])} images: 95% of the asymptote"
+                "PinNoteRight", pin, low + 0.2 * (high - low), f"{short(about['n_95'])} images: 95% of the asymptote"
             )
             if pin == pin
             else nothing("labels", "PinNoteRight"),

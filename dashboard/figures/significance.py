@@ -100,8 +100,8 @@ def describe(data: pd.DataFrame, *, site: str | None = None, regions: Sequence[s
             line("Zero", [left, end], [0, 0]),
             segments("ChanceEdge", left, about["threshold"], end, about["threshold"]),
             segments("Identity", left, note, end, note) if closed else nothing("segments", "Identity"),
-            points("HeldOut", x, held_out),
             points("Match", x, r),
+            points("HeldOutSmall", x, held_out),
             points("SelectionHalo", x[at], r[at]),
             points("Selection", x[at], r[at]),
             labels("IdentityNote", end, note, _NOTE) if closed else nothing("labels", "IdentityNote"),
@@ -113,7 +113,7 @@ def describe(data: pd.DataFrame, *, site: str | None = None, regions: Sequence[s
         ],
         Axes(
             (left, end), (low, high), [], r_ticks(low, high), f"{plural(len(sites), about['region'] + ' site')}, by r",
-            "r", grid="y", left=46, right=12, bottom=34,
+            "r", grid="y", left=54, right=12, bottom=34,
         ),
         {"region": region_token(about["region"], regions), "network": CONTROL},
         Hit("Hit", _TOOLTIP),

@@ -85,8 +85,8 @@ def describe(data: pd.DataFrame, *, regions: Sequence[str] = (), width: int = 66
             line("Zero", [0, 0], [-n - 0.2, 0.1]),
             segments("HeldOutLine", data["left_out_low"], y, data["left_out_high"], y),
             segments("MatchToHeldOut", match, y, new, y),
-            points("HeldOut", new, y),
             points("Match", match, y),
+            points("HeldOutSmall", new, y),
             labels("Note", start, y, names),
             labels("Numbers", end, np.append(y, 0.5), [*numbers, "same unit · alike"]),
             boxes(

@@ -36,7 +36,7 @@ def test_values_are_those_of_the_analysis_and_quartiles_of_the_region(data):
 
 def test_what_was_chosen_without_the_images_is_open(data):
     drawing = stability.describe(data)
-    np.testing.assert_array_equal(drawing.marks_of("HeldOut").columns["x"], data["left_out"])
+    np.testing.assert_array_equal(drawing.marks_of("HeldOutSmall").columns["x"], data["left_out"])
     np.testing.assert_array_equal(drawing.marks_of("Match").columns["x"], data["match_left_out"])
     assert drawing.marks_of("Note").columns["text"].tolist() == ["cars (80)", "faces (80)", "fruits (80)"]
     assert drawing.marks_of("Numbers").columns["text"].tolist() == [
