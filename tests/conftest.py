@@ -1,6 +1,7 @@
 """What every test shares: a seeded Hypothesis profile, folders of its own, the real recordings where there are any."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,17 @@ from hypothesis import settings
 
 settings.register_profile("seeded", derandomize=True, deadline=None)
 settings.load_profile("seeded")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nobody_waits_for_the_disk() -> Iterator[None]:
+    """Leave out fsync in this process: it guards against a power cut, which no test can make.
+
+    Processes that are killed keep theirs, and where a disk refuses it, ``tests/engine/test_durable.py`` looks.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -74,12 +74,18 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(store: Path) -> Iterator:
-    """A server of the page on a free port of the loopback interface, in a thread of this process."""
+    """A server of the page on a free port of the loopback interface, in a thread of this process.
+
+    It looks sooner than one for users whether a session has lost its browser.
+    """
     started, box = threading.Event(), []
 
     def run() -> None:
         asyncio.set_event_loop(asyncio.new_event_loop())
-        box.append(make_server(store, port=0))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("dashboard.server._UNUSED_AFTER_MS", 3000)
+            patch.setattr("dashboard.server._LOOK_EVERY_MS", 500)
+            box.append(make_server(store, port=0))
         box[0].io_loop.add_callback(started.set)
         box[0].io_loop.start()
 

@@ -2,8 +2,10 @@
 
 import os
 import runpy
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,11 +19,18 @@ from engine.store import add_group, write_run
 from tests.dashboard.stores import damage, put
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory, run_datasets, other_datasets) -> Path:
+    """Two networks on one recording; whoever changes it makes a copy."""
+    root = tmp_path_factory.mktemp("store")
+    put(root, run_datasets)
+    put(root, other_datasets, network="tiny (random weights, seed 0)")
+    return root
+
+
 @pytest.fixture
-def results(tmp_path, run_datasets, other_datasets) -> Results:
-    put(tmp_path, run_datasets)
-    put(tmp_path, other_datasets, network="tiny (random weights, seed 0)")
-    return Results(tmp_path)
+def results(store) -> Results:
+    return Results(store)
 
 
 @pytest.fixture
@@ -183,9 +192,10 @@ def test_groups_read_longest_ago_leave_memory_first_and_come_back(results, monke
     assert old.dataset("recording").sizes["site"] == 12
 
 
-def test_a_run_that_was_deleted_is_let_go(results, tmp_path, relisted):
+def test_a_run_that_was_deleted_is_let_go(store, tmp_path, relisted):
+    results = Results(shutil.copytree(store, tmp_path / "copy"))
     tiny = results.choose(Selection(network="tiny")).run
-    (tmp_path / "runs" / tiny.digest).rename(tmp_path / "elsewhere")
+    (tmp_path / "copy" / "runs" / tiny.digest).rename(tmp_path / "elsewhere")
     assert [run.network for run in results.runs("planted")] == ["tiny (random weights, seed 0)"]
 
 

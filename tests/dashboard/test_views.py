@@ -2,6 +2,8 @@
 
 import io
 import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,11 +21,24 @@ from tests.dashboard.stores import damage, put
 PAYLOAD = "<img src=x onerror=alert(1)>"
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory, run_datasets, other_datasets) -> Path:
+    """Two networks on one recording; whoever changes it makes a copy."""
+    root = tmp_path_factory.mktemp("store")
+    put(root, run_datasets)
+    put(root, other_datasets, network="other", title="Other Net")
+    return root
+
+
 @pytest.fixture
-def results(tmp_path, run_datasets, other_datasets) -> Results:
-    put(tmp_path, run_datasets)
-    put(tmp_path, other_datasets, network="other", title="Other Net")
-    return Results(tmp_path)
+def results(store) -> Results:
+    return Results(store)
+
+
+@pytest.fixture(scope="module")
+def untouched(store) -> Session:
+    """A session for all that must not change it."""
+    return Session(Results(store), {"page": "site", "network": "tiny", "site": "site02"})
 
 
 def page_of(session: Session):
@@ -216,8 +231,9 @@ def test_choosing_a_site_lets_go_of_rank_and_layer_but_not_of_the_image(results)
     assert (chosen.site, chosen.rank, chosen.layer, chosen.stimulus) == ("site01", 0, "", "image0007")
 
 
-def test_a_recording_without_the_chosen_network_shows_another_and_blames_nobody(results, tmp_path, run_datasets):
-    put(tmp_path, run_datasets, network="third", recording="other sites")
+def test_a_recording_without_the_chosen_network_shows_another_and_blames_nobody(store, tmp_path, run_datasets):
+    results = Results(shutil.copytree(store, tmp_path / "copy"))
+    put(tmp_path / "copy", run_datasets, network="third", recording="other sites")
     session = Session(results, {"network": "tiny", "recording": "planted", "region": "V4"})
     session.act({"do": "select", "recording": "other sites", "region": "IT"})
     chosen = results.choose(session.selection)
@@ -225,9 +241,10 @@ def test_a_recording_without_the_chosen_network_shows_another_and_blames_nobody(
     assert (session.selection.network, chosen.notice) == ("", "")
 
 
-def test_a_recording_with_the_chosen_network_keeps_it(results, tmp_path, run_datasets):
-    put(tmp_path, run_datasets, network="a third", recording="other sites")
-    put(tmp_path, run_datasets, network="tiny", recording="other sites")
+def test_a_recording_with_the_chosen_network_keeps_it(store, tmp_path, run_datasets):
+    results = Results(shutil.copytree(store, tmp_path / "copy"))
+    put(tmp_path / "copy", run_datasets, network="a third", recording="other sites")
+    put(tmp_path / "copy", run_datasets, network="tiny", recording="other sites")
     session = Session(results, {"network": "tiny", "recording": "planted"})
     session.act({"do": "select", "recording": "other sites", "region": "IT"})
     assert session.selection.network == "tiny"
@@ -267,11 +284,10 @@ def test_a_layer_takes_its_best_unit_along(results, run_datasets):
         {"do": "window", "width": None},
     ],
 )
-def test_what_makes_no_sense_changes_nothing(results, action):
-    session = Session(results)
-    before = session.selection.query()
-    session.act(action)
-    assert session.selection.query() == before
+def test_what_makes_no_sense_changes_nothing(untouched, action):
+    before = untouched.selection.query()
+    untouched.act(action)
+    assert untouched.selection.query() == before
 
 
 def test_the_address_says_what_is_shown_and_brings_it_back(results):
@@ -356,10 +372,10 @@ def test_one_network_and_one_region_is_one_sentence_without_axes(tmp_path, run_d
 
 
 @pytest.mark.parametrize("kind", ["svg", "pdf", "png", "csv"])
-def test_every_figure_of_a_page_leaves_it(results, kind, monkeypatch):
-    session, files = Session(results, {"page": "site", "network": "tiny", "site": "site02"}), []
-    monkeypatch.setattr(session.browser, "download", lambda *file: files.append(file))
-    session.act({"do": "export", "figure": "layers", "kind": kind})
+def test_every_figure_of_a_page_leaves_it(untouched, kind, monkeypatch):
+    files = []
+    monkeypatch.setattr(untouched.browser, "download", lambda *file: files.append(file))
+    untouched.act({"do": "export", "figure": "layers", "kind": kind})
     ((name, media, content),) = files
     assert name == f"SIMULATED_tiny_planted_site02_layers.{kind}"
     assert media == exporting.KINDS[kind]

@@ -65,11 +65,11 @@ def kill_and_resume(tmp_path: Path, n: int) -> dict[str, int]:
     expected = contents(compute(tmp_path / "uninterrupted").path)
     results = {name: layer_result(i) for i, name in enumerate(layer_names())}
     duration = seconds_of("compute", tmp_path / "timed")
-    rng = np.random.default_rng(0)
+    moments = (np.arange(n) + np.random.default_rng(0).random(n)) * duration / n
     counted = {"unfinished": 0, "with parts": 0, "with run": 0}
-    for index in range(n):
+    for index, seconds in enumerate(moments):
         root = tmp_path / f"killed{index}"
-        counted["unfinished"] += not killed_after("compute", root, rng.uniform(0, duration))
+        counted["unfinished"] += not killed_after("compute", root, seconds)
         parts = open_parts(root, DIGEST)
         counted["with parts"] += bool(list(parts))
         for name in parts:
@@ -89,9 +89,11 @@ def kill_and_resume(tmp_path: Path, n: int) -> dict[str, int]:
 
 @pytest.mark.timeout(600)
 def test_killed_at_any_moment_a_store_is_readable_and_goes_on_to_the_same_bytes(tmp_path):
-    counted = kill_and_resume(tmp_path, 40)
-    assert counted["unfinished"] > 20
-    assert counted["with parts"] > 5
+    """Moments are spread over the whole of it; a thousand of them are killed under the mark slow."""
+    counted = kill_and_resume(tmp_path, 12)
+    print(counted)
+    assert counted["unfinished"] > 6
+    assert counted["with parts"] > 1
 
 
 @pytest.mark.slow
