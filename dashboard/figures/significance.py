@@ -25,8 +25,9 @@ the sites of the region. p of a site counts the pooled values that reach its r; 
 
 **Chance.** Filled dots are judged by the pale strip, which ends at the r with p = 0.05; open dots, which chose nothing
 on the images that score them, by the darker strip, from a null of their own. The dotted line is the 95th percentile of
-the best of as many independent random units, in closed form. Units of a network resemble each other, so that the best
-of them reaches less; images exchanged within categories leave a site its preference for categories, so it can be more.
+the best of as many independent Gaussian units, in closed form. Units of a network resemble each other, which lowers
+the best of them; many answer to few images only, which raises it; and images exchanged within categories leave a site
+its preference for categories, which raises it further.
 
 *Not in Arend et al. 2018.*"""
 KEYS = (
