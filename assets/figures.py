@@ -32,7 +32,7 @@ def draw(figure: Figure, runs: list[engine.Run]) -> str:
     chosen = {
         "region": REGION if "region" in figure.takes else None,
         "site": best_site(run) if "site" in figure.takes else None,
-        "others": [other] if figure.compares else [],
+        "others": [other] if figure.n_others else [],
     }
     file = FOLDER / f"{figure.name}.svg"
     written = export_figure(run, figure.name, file, **chosen)

@@ -76,7 +76,7 @@ class Asked:
             "n_sites": len(self.run.sites(self.region)),
             "n_units": self.run.n_units,
             "network": next(iter(tokens.values())),
-            "tokens": tuple(tokens.values())[:2],
+            "tokens": (*tokens.values(), network_token(1))[:2],
             "controls": self.controls,
         }
 
@@ -218,18 +218,6 @@ def _site_by_site(module: ModuleType, asked: Asked) -> Any:
     return module.data(one, other, asked.group("recording"), asked.region, names=(first, second))
 
 
-def _comparison(module: ModuleType, asked: Asked) -> Any:
-    (first, run), (second, other) = list(asked.runs.items())[:2]
-    compared = run.dataset("comparison")
-    if list(compared.attrs["runs"]) != [run.digest, other.digest]:
-        raise SettingsError(
-            f"run {run.digest[:12]} holds a comparison with {compared['network'].values[1]}, not with run "
-            f"{other.digest[:12]}. Compute that one: unitscope analyse {run.digest[:12]} comparison "
-            f"--set other={other.digest[:12]}"
-        )
-    return module.data(compared, asked.region, titles=(first, second), nulls=(run.null, other.null))
-
-
 def _against(quantity: str) -> Callable[[ModuleType, Asked], Any]:
     """Make the data of a figure that draws networks against what is known of them."""
     return lambda module, asked: module.data(networks.gather(asked.stored), asked.region, against=quantity)
@@ -254,43 +242,45 @@ _LIST: Final = (
     Figure("every_site", ("matches", "recording", "null", "reliability?"), "", 660, 250),
     Figure("site_rail", ("matches", "recording", "null", "reliability?"), "", 320, 300),
     Figure("runner_ups", ("matches", "recording", "null"), "7", 760, 670),
-    Figure("intervals", ("intervals", "null"), "", 940, 300),
-    Figure("significance", ("significance", "recording"), "", 660, 300),
-    Figure("assignment", ("assignment", "null"), "", 940, 300),
-    Figure("selection_curve", ("selection_curve",), "S1", 540, 300),
-    Figure("selection_curve_stability", ("selection_curve",), "", 540, 240),
-    Figure("stability", ("stability", "recording"), "", 660, 300),
-    Figure("layers", ("layer_summary", "layers", "null", "recording"), "6, left, S9", 660, 320),
-    Figure("layers_median", ("layer_profile", "layer_summary", "recording"), "6, right, S9", 660, 300),
-    Figure("redundancy", ("matches", "recording", "null", "redundancy"), "7, S10", 760, 670),
-    Figure("feature_maps", ("map_counts",), "8", 660, 300),
-    Figure("feature_maps_positions", ("map_counts",), "8", 430, 430),
-    Figure("feature_maps_runner_ups", ("map_counts",), "S11", 660, 300),
-    Figure("feature_maps_positions_runner_ups", ("map_counts",), "S11", 430, 430),
-    Figure("validated_maps", ("validated_maps",), "S13, left", 660, 260),
-    Figure("validated_maps_sites", ("validated_maps",), "S13, right", 660, 260),
-    Figure("validation_stimuli", ("validation_stimuli",), "", 560, 300),
-    Figure("site_correlations", ("site_correlations",), "S12", 520, 500),
-    Figure("site_correlations_clustered", ("site_correlations",), "S12", 520, 500),
     Figure("rotation", ("rotation", "recording", "null"), "9", 660, 320),
-    Figure("linear_metric", ("linear_metric",), "S4, right", 540, 300),
-    # of a region, one network or several
-    Figure("layers_best", ("layer_summary*", "neural_correlation*"), "S8", 540, 300),
-    Figure("layers_depth", ("layer_summary*", "recording"), "S7", 460, 650),
-    Figure("pool_size", ("pool_size*",), "", 660, 300),
-    Figure("comparison", ("comparison",), "", 376, 376, make=_comparison, n_others=1),
-    Figure("linear_metric_networks", ("linear_metric*",), "S4, left", 660, 300),
-    Figure("decoding", ("decoding*",), "5", 660, 300),
-    Figure("decoding_confusions", ("decoding*",), "S5", 940, 420),
-    Figure("decoding_similarity", ("decoding*",), "S6", 660, 300),
+    Figure("layers", ("layer_summary", "layers", "null", "recording"), "6, left, S9", 660, 320),
+    Figure("layers_median", ("layer_profile", "layer_summary", "recording"), "6, right, S9", 660, 320),
+    Figure("layers_best", ("layer_summary*", "neural_correlation*"), "S8", 540, 320),
+    Figure("layers_depth", ("layer_summary*", "recording"), "S7", 540, 650),
+    Figure("redundancy", ("matches", "recording", "null", "redundancy"), "7, S10", 760, 670),
+    Figure("feature_maps", ("map_counts",), "8, above", 660, 260),
+    Figure("feature_maps_runner_ups", ("map_counts",), "S11, above", 660, 260),
+    Figure("feature_maps_positions", ("map_counts",), "8, below", 430, 430),
+    Figure("feature_maps_positions_runner_ups", ("map_counts",), "S11, below", 430, 430),
+    Figure("validated_maps", ("validated_maps",), "S13, left", 660, 300),
+    Figure("validated_maps_sites", ("validated_maps",), "S13, right", 660, 300),
+    Figure("validation_stimuli", ("validation_stimuli",), "", 660, 300),
+    Figure("site_correlations", ("site_correlations",), "S12", 560, 520),
+    Figure("site_correlations_clustered", ("site_correlations",), "S12", 560, 520),
+    Figure("receptive_fields", ("receptive_fields", "matches", "recording"), "S2", 660, 560),
+    Figure("receptive_fields_alignment", ("receptive_fields", "recording"), "S2", 540, 320),
+    Figure("selection_curve", ("selection_curve",), "S1", 540, 300),
+    Figure("selection_curve_stability", ("selection_curve",), "S1", 540, 300),
+    Figure("significance", ("significance", "recording"), "", 660, 320),
+    Figure("stability", ("stability", "recording"), "", 660, 320),
+    Figure("intervals", ("intervals", "null"), "", 940, 320),
+    Figure("pool_size", ("pool_size*",), "", 660, 320),
+    Figure("assignment", ("assignment", "null"), "", 940, 320),
+    Figure("comparison", ("comparison",), "", 420, 420),
+    Figure("linear_metric", ("linear_metric",), "S4, right", 540, 320),
+    Figure("linear_metric_layer", ("linear_metric",), "", 540, 320, {"comparison": "layer"}, of="linear_metric"),
+    Figure("linear_metric_network", ("linear_metric",), "", 540, 320, {"comparison": "network"}, of="linear_metric"),
+    Figure("linear_metric_networks", ("linear_metric*",), "S4, left", 660, 320),
+    Figure("decoding", ("decoding*",), "5", 660, 320),
+    Figure("decoding_confusions", ("decoding*",), "S5", 940, 320),
+    Figure("decoding_similarity", ("decoding*",), "S6", 660, 320),
+    Figure("gallery", ("recording", "thumbnails"), "1", 940, 200),
+    # of several networks
     Figure("networks_top1", _SCORES, "4", of="networks", height=330, make=_against("top1"), n_others=1),
     Figure("networks_top5", _SCORES, "4", of="networks", height=330, make=_against("top5"), n_others=1),
     Figure("networks_units", _SCORES, "S3", of="networks", height=330, make=_against("units"), n_others=1),
     Figure("networks_parameters", _SCORES, "S3", of="networks", height=330, make=_against("parameters"), n_others=1),
     Figure("networks_table", _SCORES, "Table 1", 940, 420, make=_networks_table, n_regions=0),
-    # of the stimuli
-    Figure("gallery", ("recording", "thumbnails"), "1", 940, 150),
-    Figure("responses_sites", ("recording", "matches", "match_responses"), "2", 660, 660),
 )
 
 FIGURES: Final[Mapping[str, Figure]] = {figure.name: figure for figure in _LIST}

@@ -250,7 +250,6 @@ ROLES: Final[Mapping[str, Role]] = {
     "PinHead": Role(fill="ink", size=7),
     "PinNoteLeft": Role(fill="ink", align="right", offset=(-8, 0)),
     "PinNoteRight": Role(fill="ink", align="left", offset=(8, 0)),
-    # bars of a region, natural and rotated
     "Basis": Role(fill="region"),
     "BasisRotated": Role(fill="region", alpha=(0.45, 0.5)),
     "BasisStandardised": Role(fill="region", alpha=(0.25, 0.3)),
@@ -285,15 +284,7 @@ ROLES: Final[Mapping[str, Role]] = {
     "NetworkLayerHeldOutDense": Role(fill="paper", stroke="network", width=1.25, size=5),
     "NetworkLayer": Role(fill="network", size=7),
     "NetworkLayerHeldOut": Role(fill="paper", stroke="network", width=1.25, size=7),
-    # bars of a region, natural and rotated
-    "Bar": Role(fill="region"),
-    "BarRotated": Role(fill="region", alpha=(0.45, 0.5)),
-    "BarStandardised": Role(fill="region", alpha=(0.25, 0.3)),
-    "BarHeldOut": Role(fill="paper", stroke="region", width=2),
-    "BarRotatedHeldOut": Role(fill="paper", stroke="region", width=1.25),
-    "BarStandardisedHeldOut": Role(fill="paper", stroke="region", width=1.25, dash=(3, 2)),
     "BarError": Role(stroke="ink", width=1.25),
-    "BarValue": Role(fill="text2", font_px=10, align="center", baseline="bottom", offset=(0, -3)),
     # bars of a network, and notes
     "NetworkBar": Role(fill="network"),
     "NetworkBarFaint": Role(fill="network", alpha=(0.35, 0.4)),

@@ -141,8 +141,7 @@ def _dress_artists(
             text.set(weight="bold" if role.is_bold else "normal", transform=axis.transData + move)
             text.set_clip_on(False)
     elif mark.kind == "image":
-        colours = ListedColormap(list(ramp_of(mark, drawing, mode)))
-        colours.set_bad("#00000000")
+        colours = ListedColormap(list(ramp_of(mark, drawing, mode))).with_extremes(bad="#00000000")
         artist.set(cmap=colours, clim=mark.limits, zorder=z, interpolation="nearest")
     elif mark.kind in ("line", "segments"):
         artist.set(color=stroke, alpha=alpha, **outline)
