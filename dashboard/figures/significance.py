@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from dashboard.figures.keys import Key
-from dashboard.figures.marks import Axes, Drawing, Hit, boxes, labels, line, nothing, points, segments
+from dashboard.figures.marks import Axes, Drawing, Hit, boxes, line, nothing, points, segments
 from dashboard.figures.scales import r_limits, r_ticks
 from dashboard.figures.wording import UNKNOWN, fixed, plural, thousands
 from dashboard.theme import CONTROL, region_token
@@ -34,11 +34,11 @@ KEYS = (
     Key("dot", "r"),
     Key("open", "held-out r"),
     Key("bar", "images exchanged: best of all units", "control"),
+    Key("dash", "independent units, 95%", "axis"),
     Key("box", "chance: r", "band"),
     Key("box", "chance: held-out", "band2"),
 )
 N_BINS = 40
-_NOTE = "best of independent random units, 95%"
 _SHARE = 0.22
 """Of the frame's width, for the null."""
 
@@ -105,7 +105,6 @@ def describe(data: pd.DataFrame, *, site: str | None = None, regions: Sequence[s
             points("HeldOutSmall", x, held_out),
             points("SelectionHalo", x[at], r[at]),
             points("Selection", x[at], r[at]),
-            labels("IdentityNote", end, note, _NOTE) if closed else nothing("labels", "IdentityNote"),
             boxes(
                 "Hit", x - 0.5, low, x + 0.5, high, key=sites["site"].to_numpy(dtype=object),
                 r=_written(r), held_out=_written(held_out),
