@@ -255,7 +255,7 @@ def _degrees(distance: float) -> str:
 def _told(about: dict, one: dict) -> str:
     fit = ""
     if np.isfinite(one["distance"]):
-        fit = f", centres {_degrees(one['distance'])} apart, {one['energy_inside']:.0%} inside the contour"
+        fit = f", {_degrees(one['distance'])} apart, {one['energy_inside']:.0%} inside"
     live = f"{one['live']} of {about['n_starts']} starts live"
     return f"{elided(one['site'], 16)} · {elided(one['layer'], 22)}, r {fixed(one['correlation'])}\n{live}{fit}"
 
