@@ -34,7 +34,7 @@ KEYS = (
     Key("line", "field of the site"),
 )
 COLUMNS, ROWS = 4, 3
-_PITCH, _LARGE, _GAP, _EDGE = 1.26, 3.52, 0.1, 0.03
+_PITCH, _LARGE, _GAP, _EDGE = 1.26, 3.36, 0.1, 0.03
 """Of a tile and its name, of the large tile, between tiles, around them: in widths of a small tile."""
 _FAINT = 0.02
 """Of the peak: what is fainter is not drawn, so that nothing looks like nothing."""
@@ -114,7 +114,7 @@ def describe(
             segments("MatchLine", *pieces.T),
             line("Slope", *lines["ellipse"].T),
             labels("Note", corners[:-1, 0], corners[:-1, 1] + 1.1, _names(records, others)),
-            labels("NoteInk", [0.0], [-_LARGE - 0.14], [_told(about, records[large])] if records else [""]),
+            labels("NoteInk", [0.0], [-_LARGE - 0.22], [_told(about, records[large])] if records else [""]),
             boxes("Hit", *edges, key=np.array([records[k]["site"] for k in places], object),
                   layer=np.array([records[k]["layer"] for k in places], object)),
         ],
@@ -130,7 +130,7 @@ def caption(data: pd.DataFrame) -> str:
     about = data.attrs
     shown = min(len(about["sites"]), COLUMNS * ROWS + 1)
     size = f"{tick(round(about['width'], 1))}°" if about["unit_of_length"] == "degrees" else _pixels(about)
-    why_not = f"; alignment {about['alignment']}" if about["alignment"] else ""
+    why_not = "; fields of the sites not available" if about["alignment"] else ""
     return (
         f"{shown} of {plural(about['n_sites'], about['region'] + ' site')} with a match; gradients over "
         f"{about['n_starts']} {kind_of(about['start'])}; tiles {size} wide{why_not}"
@@ -255,7 +255,7 @@ def _degrees(distance: float) -> str:
 def _told(about: dict, one: dict) -> str:
     fit = ""
     if np.isfinite(one["distance"]):
-        fit = f", centres {_degrees(one['distance'])} apart, {one['energy_inside']:.0%} inside the contour"
+        fit = f", {_degrees(one['distance'])} apart, {one['energy_inside']:.0%} inside"
     live = f"{one['live']} of {about['n_starts']} starts live"
     return f"{elided(one['site'], 16)} · {elided(one['layer'], 22)}, r {fixed(one['correlation'])}\n{live}{fit}"
 

@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from dashboard.figures.keys import Key
-from dashboard.figures.marks import Axes, Drawing, Hit, boxes, labels, line, nothing, points, segments
+from dashboard.figures.marks import Axes, Drawing, Hit, boxes, line, nothing, points, segments
 from dashboard.figures.scales import r_limits, r_ticks
 from dashboard.figures.wording import UNKNOWN, fixed, plural, thousands
 from dashboard.theme import CONTROL, region_token
@@ -25,19 +25,20 @@ the sites of the region. p of a site counts the pooled values that reach its r; 
 
 **Chance.** Filled dots are judged by the pale strip, which ends at the r with p = 0.05; open dots, which chose nothing
 on the images that score them, by the darker strip, from a null of their own. The dotted line is the 95th percentile of
-the best of as many independent random units, in closed form. Units of a network resemble each other, so that the best
-of them reaches less; images exchanged within categories leave a site its preference for categories, so it can be more.
+the best of as many independent Gaussian units, in closed form. Units of a network resemble each other, which lowers
+the best of them; many answer to few images only, which raises it; and images exchanged within categories leave a site
+its preference for categories, which raises it further.
 
 *Not in Arend et al. 2018.*"""
 KEYS = (
     Key("dot", "r"),
     Key("open", "held-out r"),
     Key("bar", "images exchanged: best of all units", "control"),
+    Key("dash", "independent units, 95%", "axis"),
     Key("box", "chance: r", "band"),
     Key("box", "chance: held-out", "band2"),
 )
 N_BINS = 40
-_NOTE = "best of independent random units, 95%"
 _SHARE = 0.22
 """Of the frame's width, for the null."""
 
@@ -104,7 +105,6 @@ def describe(data: pd.DataFrame, *, site: str | None = None, regions: Sequence[s
             points("HeldOutSmall", x, held_out),
             points("SelectionHalo", x[at], r[at]),
             points("Selection", x[at], r[at]),
-            labels("IdentityNote", end, note, _NOTE) if closed else nothing("labels", "IdentityNote"),
             boxes(
                 "Hit", x - 0.5, low, x + 0.5, high, key=sites["site"].to_numpy(dtype=object),
                 r=_written(r), held_out=_written(held_out),

@@ -67,6 +67,11 @@ def data(stability: xr.Dataset, recording: xr.Dataset, region: str) -> pd.DataFr
     return frame
 
 
+def title(data: pd.DataFrame) -> str:
+    """Name what was left out."""
+    return TITLE if data.attrs["left_out"] == "one category" else "Without one part of the images"
+
+
 def describe(data: pd.DataFrame, *, regions: Sequence[str] = (), width: int = 660) -> Drawing:
     """Describe the parts from top to bottom; ``width`` in px decides the room for names."""
     about, n = data.attrs, len(data)

@@ -41,7 +41,7 @@ NO_DEGREES = "not available: the size of the stimuli in degrees is unknown"
 NO_PIXELS = "not available: the network's preprocessing is no engine.Preprocessing, so fields are in its input's pixels"
 DEGREES, PIXELS, INPUT = "degrees", "stimulus pixels", "network input pixels"
 
-_SECONDS_PER_GRADIENT = 8e-3
+_SECONDS_PER_GRADIENT = 1.4e-2
 
 
 def compute(

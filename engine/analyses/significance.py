@@ -60,8 +60,9 @@ def compute(
         ``null_correlation``, ``null_held_out`` (shuffle), with ``null_site`` and ``null_region``: the best r of all
         units, and r of the units chosen on the other parts, mean over parts. ``null_median``, ``closed_form_median``,
         ``closed_form_95`` (region): the null's median, and median and 95th percentile of the best of as many
-        independent random units; ``effective_units`` (region), how many such units would have the null's median (NaN
-        where images are exchanged within categories). ``n_sites``, ``n_left_out``, ``n_significant``,
+        independent Gaussian units; ``effective_units`` (region), how many of these would have the null's median: fewer
+        than there are where units resemble each other, more where many answer to few images only (NaN where images are
+        exchanged within categories). ``n_sites``, ``n_left_out``, ``n_significant``,
         ``n_held_out_significant`` (region), the latter two at q <= .05. Attribute ``null`` says what was exchanged.
 
     Raises

@@ -52,6 +52,9 @@ def test_what_was_chosen_without_the_images_is_open(data):
 def test_the_caption_says_what_was_left_out_and_how_another_run_compares(data):
     told = "3 of 4 V4 sites, one category left out at a time, images in brackets"
     assert stability.caption(data) == told
+    assert stability.title(data) == "Without one category"
+    data.attrs["left_out"] = "one of seeded parts"
+    assert stability.title(data) == "Without one part of the images"
     other = stability.data(*analysis("Tiny (seed 1)"), "V4")
     assert stability.caption(other) == (
         f"{told}; Tiny (seed 1): same layer for 60% of the sites, r −0.02, alike 0.55 (medians)"
