@@ -28,11 +28,20 @@ from tests.dashboard.stores import put
 def runs(tmp_path_factory, run_datasets, other_datasets):
     """Two networks on one recording, of which the first has rotations."""
     root = tmp_path_factory.mktemp("store")
-    first = put(root, run_datasets)
+    first = put(root, {**run_datasets, "neural_correlation": counted(run_datasets)})
     about = {"analysis_version": 2, "analysis_settings": {"rotations": 5, "names": ["a", "b"]}, "seed": 3}
     add_group(first, "rotation", rotated(run_datasets["recording"]), about)
-    second = put(root, {**other_datasets, "recording": run_datasets["recording"]}, network="other", title="Other Net")
-    return first, second
+    others = {**other_datasets, "recording": run_datasets["recording"], "neural_correlation": counted(other_datasets)}
+    return first, put(root, others, network="other", title="Other Net")
+
+
+def counted(run):
+    """The neural correlations of a run, with the sites that have one."""
+    found, region = run["neural_correlation"], run["recording"]["region"]
+    n_sites = [int((region == name).sum()) for name in found["region"].values]
+    n_values = np.repeat(np.array(n_sites)[:, None], found.sizes["layer"], axis=1)
+    counts = dict.fromkeys(("n_correlation", "n_held_out"), (("region", "layer"), n_values))
+    return found.assign(n_sites=("region", n_sites), **counts)
 
 
 def rotated(recording):

@@ -115,13 +115,13 @@ def test_a_type_error_of_the_analysis_itself_is_not_taken_for_an_unknown_setting
 
 
 def test_a_setting_without_a_default_must_be_given(run):
-    def compute(run, *, other, seed=0):
-        return xr.Dataset({"length": ((), len(other))})
+    def compute(run, *, word, seed=0):
+        return xr.Dataset({"length": ((), len(word))})
 
-    one = Analysis("against", module(compute))
-    with pytest.raises(SettingsError, match=r"against needs the setting 'other'; it has other, seed=0\."):
+    one = Analysis("counted", module(compute))
+    with pytest.raises(SettingsError, match=r"counted needs the setting 'word'; it has word, seed=0\."):
         one.result(Source(run))
-    assert int(one.result(Source(run), settings={"other": "abc"})["length"]) == 3
+    assert int(one.result(Source(run), settings={"word": "abc"})["length"]) == 3
 
 
 def test_what_is_missing_is_said_before_anything_runs(run):
