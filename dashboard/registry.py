@@ -177,10 +177,6 @@ def _require_same_recording(run: Run, figure: Figure, others: Sequence[Run]) -> 
             )
 
 
-def _data(run: Run) -> list[str | None]:
-    return [run.manifest["digests"].get(name) for name in ("responses", "stimuli")]
-
-
 def _region(run: OpenRun, figure: Figure, region: str | None, site: str | None) -> str:
     if len(run.regions) < figure.n_regions:
         raise SettingsError(f"figure {figure.name!r} compares two regions, and {run.recording} has one.")

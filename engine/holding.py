@@ -22,6 +22,7 @@ from engine.footprints import OVERHEAD
 from engine.layers import require_known
 from engine.matching import choose_device, exact_float32, fixed_batch, halving
 from engine.networks import Network
+from engine.passes import on_device
 from engine.planning import LIVE_LAYERS, format_bytes, parse_memory
 from engine.pooling import fast_max_pooling
 
@@ -182,14 +183,3 @@ def _ready(network: Network, device: torch.device) -> Iterator[None]:
     """Have the network on its device, exact and fast, inside the ``with``."""
     with on_device(network, device), exact_float32(), freed_memory_kept(), fast_max_pooling(network.module):
         yield
-
-
-@contextmanager
-def on_device(network: Network, device: torch.device) -> Iterator[None]:
-    """Put the network on the device, and back afterwards."""
-    home = next((p.device for p in network.module.parameters()), torch.device("cpu"))
-    network.module.to(device)
-    try:
-        yield
-    finally:
-        network.module.to(home)

@@ -64,6 +64,19 @@ def home(network: "Network") -> tuple[torch.device, torch.dtype]:
     return (found[0].device, found[0].dtype) if found else (torch.device("cpu"), torch.float32)
 
 
+@contextmanager
+def on_device(network: "Network", device: torch.device) -> Iterator[None]:
+    """Put the network on the device, and back afterwards."""
+    before = home(network)[0]
+    network.module.to(device)
+    try:
+        yield
+    finally:
+        network.module.to(before)
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
 def probe_inputs(network: "Network", n: int, seed: int) -> torch.Tensor:
     """Network input of ``n`` images of seeded noise, (n, 3, h, w), where and as the network computes."""
     rng = np.random.default_rng(seed)

@@ -46,6 +46,7 @@ from engine.merging import Collect, merge_layers
 from engine.moments import PairMoments, product_dtype
 from engine.networks import Network
 from engine.parts import Parts, open_parts
+from engine.passes import on_device
 from engine.planning import BATCHES, LIVE_LAYERS, LayerSize, Plan, Way, parse_memory, plan_passes, require_room
 from engine.pooling import fast_max_pooling
 from engine.recordings import Recording
@@ -283,7 +284,7 @@ class Job:
     def ready(self) -> Iterator[None]:
         """Have the network on its device, exact and fast, inside the ``with``."""
         with (
-            _on_device(self.network, self.device),
+            on_device(self.network, self.device),
             exact_float32(),
             freed_memory_kept(),
             fast_max_pooling(self.network.module),
@@ -401,19 +402,6 @@ def _kept_rows(result: xr.Dataset, units: np.ndarray) -> np.ndarray | None:
     if not np.isin(units, result["kept"].values).all():
         return None
     return result["activation"].values[np.searchsorted(result["kept"].values, units)]
-
-
-@contextmanager
-def _on_device(network: Network, device: torch.device) -> Iterator[None]:
-    """Put the network on the device, and back afterwards."""
-    home = next((p.device for p in network.module.parameters()), torch.device("cpu"))
-    network.module.to(device)
-    try:
-        yield
-    finally:
-        network.module.to(home)
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
 
 
 @contextmanager

@@ -4,8 +4,7 @@ One pass over the stimuli, truncated at the layer, whose activations are held: a
 and a further pass for the next ones. Every rotation is then matched from what is held.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -21,6 +20,7 @@ from engine.errors import MemoryBudgetError, SettingsError, StimulusMismatchErro
 from engine.layers import require_known
 from engine.matching import Progress, choose_device, exact_float32
 from engine.networks import Network
+from engine.passes import on_device
 from engine.planning import format_bytes, parse_memory
 from engine.recordings import Recording
 from engine.schema import LOW_VARIATION, SITE, STIMULUS
@@ -112,7 +112,7 @@ def compute_rotations(
     rng = np.random.default_rng(seed)
     drawn = np.stack([random_rotation(job.n_channels, rng) for _ in range(rotations)])
     best: BestUnits | None = None
-    with _on_device(network, job.device), exact_float32(), freed_memory_kept(), torch.inference_mode():
+    with on_device(network, job.device), exact_float32(), freed_memory_kept(), torch.inference_mode():
         for done, span in enumerate(spans):
             activation, scale = job.hold(span, _told(progress, done, len(spans), len(response)))
             best = best or BestUnits(Bases(torch.from_numpy(drawn).to(scale), scale), columns, job.n_positions)
@@ -244,14 +244,3 @@ def _dataset(best: BestUnits, recording: Recording, attributes: dict[str, object
     natural = {names[name]: (SITE, value[0]) for name, value in values.items()}
     coords = {"scaling": list(SCALINGS), SITE: recording.data[SITE].values}
     return xr.Dataset({**rotated, **natural}, coords, attributes)
-
-
-@contextmanager
-def _on_device(network: Network, device: torch.device) -> Iterator[None]:
-    """Put the network on the device, and back afterwards."""
-    home = next((p.device for p in network.module.parameters()), torch.device("cpu"))
-    network.module.to(device)
-    try:
-        yield
-    finally:
-        network.module.to(home)

@@ -9,8 +9,9 @@ import xarray as xr
 from dashboard.figures import site_rail
 from dashboard.figures.keys import Key
 from dashboard.figures.marks import Axes, Drawing, Hit, boxes, line, points, segments
+from dashboard.figures.placement import name_ticks
 from dashboard.figures.scales import r_ticks
-from dashboard.figures.wording import elided, fixed, plural
+from dashboard.figures.wording import fixed, plural
 
 TITLE = "Every site, and how far it could go"
 HELP = """**What it shows.** Every site of the region, the best match first: r (filled), held-out r (open), the noise
@@ -29,7 +30,6 @@ KEYS = (
     Key("dot", "untrained", "control"),
     Key("line", "noise ceiling", "text3"),
 )
-_LABEL_PX = 6.2
 
 
 def data(
@@ -98,7 +98,7 @@ def describe(
         Axes(
             (left, right),
             (low, 1.02),
-            _ticks(names, width - 70),
+            name_ticks(names, width - 70),
             r_ticks(low, 1.0, most=4),
             "Site, by r",
             "r",
@@ -128,15 +128,6 @@ _TOOLTIP = (
     "<div style='font:400 12px/16px var(--us-font);color:var(--us-ink);max-width:240px;overflow-wrap:anywhere'>"
     "<b>@key</b><br>r @r, held-out @held_out<br>noise ceiling @ceiling</div>"
 )
-
-
-def _ticks(names: np.ndarray, width_px: float) -> list[tuple[float, str]]:
-    written = [elided(str(name), 10) for name in names]
-    if not written:
-        return []
-    fitting = max(int(width_px // (max(map(len, written)) * _LABEL_PX + 18)), 2)
-    step = max(int(np.ceil(len(written) / fitting)), 1)
-    return [(float(i), written[i]) for i in range(0, len(written), step)]
 
 
 def _written(values: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import xarray as xr
 
 from dashboard.figures.keys import Key
 from dashboard.figures.marks import Axes, Drawing, Hit, boxes, labels, line, points, segments
+from dashboard.figures.placement import apart
 from dashboard.figures.scales import r_limits, r_ticks
 from dashboard.figures.wording import elided, fixed, plural
 from dashboard.theme import CONTROL, network_token, region_token
@@ -77,7 +78,7 @@ def describe(data: pd.DataFrame, *, selected: str | None = None, all_regions: tu
     at = np.flatnonzero(names == selected)
     is_right = x > low + 0.6 * (high - low)
     written = np.array([elided(str(name), 24) for name in names], dtype=object)
-    ticks = r_ticks(low, high)
+    ticks, least = r_ticks(low, high), _NAME_HEIGHT * (high - low)
     return Drawing(
         [
             boxes("ChanceX", 0, low, limit_x, high),
@@ -91,8 +92,8 @@ def describe(data: pd.DataFrame, *, selected: str | None = None, all_regions: tu
             points("NetworkMatch", x, y, token=token, key=names, first=_written(x, held_x), second=_written(y, held_y)),
             points("SelectionHalo", x[at], y[at]),
             points("Selection", x[at], y[at]),
-            labels("PointName", x[~is_right], _apart(y[~is_right], high - low), written[~is_right]),
-            labels("PointNameLeft", x[is_right], _apart(y[is_right], high - low), written[is_right]),
+            labels("PointName", x[~is_right], apart(y[~is_right], least), written[~is_right]),
+            labels("PointNameLeft", x[is_right], apart(y[is_right], least), written[is_right]),
         ],
         Axes(
             (low, high),
@@ -127,23 +128,6 @@ _TOOLTIP = (
     "<div style='font:400 12px/16px var(--us-font);color:var(--us-ink);max-width:280px;overflow-wrap:anywhere'>"
     "<b>@key</b><br>{first}: @first<br>{second}: @second</div>"
 )
-
-
-def _apart(y: np.ndarray, span: float) -> np.ndarray:
-    """Return heights for names at ``y`` so that none lies on another, each as near as may be to its point."""
-    least = _NAME_HEIGHT * span
-    order = np.argsort(y)
-    apart = y[order].copy()
-    for _ in range(8 * len(apart)):
-        short = least - np.diff(apart)
-        close = np.flatnonzero(short > 1e-9)
-        if not close.size:
-            break
-        apart[close] -= short[close] / 2
-        apart[close + 1] += short[close] / 2
-    placed = np.empty_like(apart)
-    placed[order] = apart
-    return placed
 
 
 def _written(r: np.ndarray, held_out: np.ndarray) -> np.ndarray:

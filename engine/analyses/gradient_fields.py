@@ -9,8 +9,8 @@ import xarray as xr
 from engine.analyses.receptive_fields import AT_ONCE, Fields
 from engine.crops import Crop, find_crops
 from engine.gradients import receptive_fields
-from engine.holding import on_device
 from engine.matching import choose_device
+from engine.passes import on_device
 from engine.planning import parse_memory
 from engine.preprocessing import Preprocessing
 from engine.starts import Starts, noise_starts, stimulus_starts
