@@ -36,7 +36,7 @@ def with_heading(
     figure
         From ``dashboard.figures.paper.paper``.
     title, caption
-        In one line if they fit, literally.
+        In one line if they fit, literally; else the caption begins a line of its own, or several.
     keys
         What the marks mean, in reading order, in as many lines as they need.
     colours
@@ -82,7 +82,19 @@ def _title_lines(title: str, caption: str, width: float, measure: Callable) -> l
         return [[(_LEFT_PX, title, True)]]
     if after + measure(caption, 12, False) <= width - _LEFT_PX:
         return [[(_LEFT_PX, title, True), (after, caption, False)]]
-    return [[(_LEFT_PX, title, True)], [(_LEFT_PX, caption, False)]]
+    return [[(_LEFT_PX, title, True)], *([(_LEFT_PX, line, False)] for line in _wrapped(caption, width, measure))]
+
+
+def _wrapped(text: str, width: float, measure: Callable) -> list[str]:
+    """Cut text at its spaces, so that each line fits; a word that is wider stands alone."""
+    lines: list[str] = []
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and measure(longer, 12, False) <= width - 2 * _LEFT_PX:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def _rows(keys: Sequence[Key], width: float, measure: Callable) -> list[list[tuple[float, Key]]]:

@@ -71,6 +71,7 @@ def describe(data: pd.DataFrame, *, regions: Sequence[str] = ()) -> Drawing:
     end = x[-1] + 0.03 * (x[-1] - x[0])
     pin = np.log10(about["n_95"]) if np.isfinite(about["n_95"]) and x[0] <= np.log10(about["n_95"]) <= end else np.nan
     plateau = about["asymptote"] if np.isfinite(pin) else np.nan
+    middle, note = (x[0] + end) / 2, f"{short(about['n_95'])} images: 95% of the asymptote"
     token, at = region_token(about["region"], regions), edges(x)
     return Drawing(
         [
@@ -85,11 +86,10 @@ def describe(data: pd.DataFrame, *, regions: Sequence[str] = ()) -> Drawing:
             line("MatchLine", x, value["selected"]),
             points("HeldOut", x, value["held_out"]),
             points("Match", x, value["selected"]),
-            labels(
-                "PinNoteRight", pin, low + 0.2 * (high - low), f"{short(about['n_95'])} images: 95% of the asymptote"
-            )
-            if pin == pin
-            else nothing("labels", "PinNoteRight"),
+            *(
+                labels(role, pin, low + 0.2 * (high - low), note) if is_here else nothing("labels", role)
+                for role, is_here in (("PinNoteRight", pin <= middle), ("PinNoteLeft", pin > middle))
+            ),
             boxes(
                 "Hit",
                 at[:-1],

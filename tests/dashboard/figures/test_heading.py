@@ -46,6 +46,16 @@ def test_all_of_it_is_inside_the_figure_above_the_frame_and_nothing_overlaps():
     assert not [pair for pair in pairs if pair[0].overlaps(pair[1])]
 
 
+def test_a_long_caption_takes_as_many_lines_as_it_needs():
+    caption = "as in the paper, not like for like; PLS-25 of a layer, held out: mean of 10 splits; 640 images; 40 sites"
+    figure = with_heading(drawn(), "Single unit against linear combination", caption)
+    figure.set_dpi(300)
+    lines = [text for text in figure.texts if text.get_text() != "planted"][1:]
+    assert len(lines) > 1
+    assert " ".join(text.get_text() for text in lines) == caption
+    assert all(text.get_window_extent().x1 <= figure.bbox.x1 for text in lines)
+
+
 def test_names_are_written_literally_and_colours_are_those_of_the_drawing(tmp_path):
     name = "$\\frac{x}{y}$ & <b>"
     figure = with_heading(drawn(), name, name, [Key("box", name, "region")], {"region": "IT"})

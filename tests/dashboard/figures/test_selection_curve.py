@@ -52,7 +52,8 @@ def test_selection_and_held_out_r_are_different_marks(data):
 def test_the_pin_stands_where_the_plateau_begins_and_only_there(data):
     pinned = selection_curve.describe(data)
     assert pinned.marks_of("Pin").columns["x0"][0] == pytest.approx(np.log10(84))
-    assert pinned.marks_of("PinNoteRight").columns["text"][0] == "84 images: 95% of the asymptote"
+    assert pinned.marks_of("PinNoteLeft").columns["text"][0] == "84 images: 95% of the asymptote"
+    assert pinned.marks_of("PinNoteRight").is_empty
     without = selection_curve.data(analysis(), "IT")
     assert selection_curve.describe(without).marks_of("Pin").is_empty
     assert "95% of an asymptote: not saturated" in selection_curve.caption(without)
