@@ -82,7 +82,8 @@ def _title_lines(title: str, caption: str, width: float, measure: Callable) -> l
         return [[(_LEFT_PX, title, True)]]
     if after + measure(caption, 12, False) <= width - _LEFT_PX:
         return [[(_LEFT_PX, title, True), (after, caption, False)]]
-    return [[(_LEFT_PX, title, True)], *([(_LEFT_PX, line, False)] for line in _wrapped(caption, width, measure))]
+    lines = [(title, True), *((line, False) for line in _wrapped(caption, width, measure))]
+    return [[(_LEFT_PX, text, is_title)] for text, is_title in lines]
 
 
 def _wrapped(text: str, width: float, measure: Callable) -> list[str]:
