@@ -4,7 +4,10 @@ const STEPS = {
   ArrowUp: ["site", -1], ArrowDown: ["site", 1], ArrowLeft: ["rank", -1], ArrowRight: ["rank", 1],
   "[": ["layer", -1], "]": ["layer", 1], j: ["stimulus", 1], k: ["stimulus", -1],
 };
-const PAGES = { o: "overview", s: "site", r: "runner-ups" };
+const PAGES = {
+  o: "overview", s: "site", r: "runner-ups", l: "layers", f: "feature-maps", p: "population", c: "selection", j: "runs",
+  v: "provenance",
+};
 
 export function render({ model }) {
   const listening = new AbortController();

@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from dashboard.runs import OpenRun
@@ -24,6 +24,9 @@ from engine.store import Run
 
 if TYPE_CHECKING:
     from dashboard.figures.marks import Drawing
+
+SELECTED: Final = frozenset({"site", "layer", "rank", "channel", "stimulus", "selected"})
+"""What a figure may mark as selected; ``selected`` is the title of a network."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,20 @@ class Asked:
     """The region that was named, if one was."""
     stored: Sequence[Run] = ()
     """The same runs as the store gives them, for what the engine puts together from several."""
+    order: Sequence[OpenRun] = ()
+    """The same runs in the order of the page, where that is not the first one before the others."""
+    colours: Mapping[str, str] = field(default_factory=dict)
+    """Colours of the runs by digest, where they have some already."""
 
     @property
     def runs(self) -> dict[str, OpenRun]:
         """All runs by a title of their own."""
-        return titles([self.run, *self.others])
+        return titles(self.order or [self.run, *self.others])
+
+    @property
+    def title(self) -> str:
+        """Title of the run that was asked for."""
+        return next(title for title, run in self.runs.items() if run is self.run)
 
     @property
     def controls(self) -> list[str]:
@@ -52,8 +64,21 @@ class Asked:
     @property
     def tokens(self) -> dict[str, str]:
         """Colour of each run by its title: trained networks in order, grey for untrained ones."""
+        return {title: self.colours.get(run.digest, self.in_order[title]) for title, run in self.runs.items()}
+
+    @property
+    def in_order(self) -> dict[str, str]:
+        """The colours that figures of several networks give them by themselves: trained ones in order."""
         trained = [title for title in self.runs if title not in self.controls]
         return {title: network_token(trained.index(title)) if title in trained else CONTROL for title in self.runs}
+
+    def lacks(self, figure: "Figure") -> str:
+        """Say what the figure needs that no analysis of the run would give; empty where it needs nothing."""
+        if len(self.others) < figure.n_others:
+            return f"It compares networks: match another one against {self.run.recording}."
+        if len(self.run.regions) < figure.n_regions:
+            return f"It compares two regions: {self.run.recording} has {self.region} alone."
+        return ""
 
     def group(self, name: str) -> Any:
         """Return a group as ``Figure.reads`` names it: a dataset, None, or datasets by title."""
@@ -75,7 +100,7 @@ class Asked:
             "regions": tuple(self.run.regions),
             "n_sites": len(self.run.sites(self.region)),
             "n_units": self.run.n_units,
-            "network": next(iter(tokens.values())),
+            "network": tokens[self.title],
             "tokens": (*tokens.values(), network_token(1))[:2],
             "controls": self.controls,
         }
@@ -125,11 +150,20 @@ class Figure:
             return self.make(self.module, asked)
         return self.module.data(*map(asked.group, self.reads), **self._known(self.module.data, asked))
 
-    def describe(self, data: Any, asked: Asked) -> "Drawing":
-        """Return the drawing of the figure's data."""
-        told = self._known(self.module.describe, asked)
-        # a figure on paper has no selection, so no site is marked in one of many sites
-        return self.module.describe(data, **{name: value for name, value in told.items() if name != "site"})
+    def describe(self, data: Any, asked: Asked, selected: Mapping[str, Any] = MappingProxyType({})) -> "Drawing":
+        """Return the drawing of the figure's data; ``selected`` are its marks: nothing is selected on paper."""
+        told = {name: value for name, value in self._known(self.module.describe, asked).items() if name != "site"}
+        return self.module.describe(data, **told | {k: v for k, v in selected.items() if k in self.marks})
+
+    @property
+    def marks(self) -> frozenset[str]:
+        """Which of the selection it marks: ``site``, ``layer``, ``rank``, ``channel``, ``stimulus``, ``selected``."""
+        return SELECTED & set(inspect.signature(self.module.describe).parameters)
+
+    @property
+    def groups(self) -> list[str]:
+        """The groups that a run must hold for it."""
+        return [plain_name(name) for name in self.reads if not name.endswith("?") and plain_name(name) != "null"]
 
     def _known(self, function: Callable, asked: Asked) -> dict[str, Any]:
         told = {**asked.told, "width": self.width, "height": self.height, **self.options}

@@ -43,12 +43,25 @@ class Chosen:
     rank: int
     layer: str
     stimulus: str
+    feature_map: str = ""
+    beside: "Chosen | None" = None
+    """The same choice for a second site or network, which is shown beside the first."""
     notice: str = ""
 
     @cached_property
     def shown_layer(self) -> str:
         """The layer that figures mark: the chosen one, else that of the unit at the chosen rank."""
         return self.layer or self.run.layer_of(self.site, self.rank)
+
+    @property
+    def beside_site(self) -> str:
+        """The second site; empty where there is none."""
+        return self.beside.site if self.beside is not None and self.beside.run is self.run else ""
+
+    @property
+    def beside_network(self) -> str:
+        """The second network; empty where there is none."""
+        return self.beside.run.network if self.beside is not None and self.beside.run is not self.run else ""
 
     @cached_property
     def shown_stimulus(self) -> str:
@@ -146,8 +159,18 @@ class Results:
             missed.append(f"rank {selection.rank} (of {n_ranks})")
         rank = min(selection.rank, n_ranks - 1)
         stimulus = _either(selection.stimulus, ["", *run.stimuli], "stimulus", missed)
+        feature_map = _either(selection.feature_map, ["", *run.maps_of(region)], "feature map", missed)
+        beside_site = _either(selection.beside_site, ["", *run.sites(region).index], "site", missed)
+        networks = [other.network for other in runs if region in other.regions and site in other.sites(region).index]
+        beside_network = _either(selection.beside_network, ["", *networks], "network", missed)
+        beside = None
+        if beside_site not in ("", site):
+            beside = Chosen(run, region, beside_site, 0, "", stimulus)
+        elif beside_network not in ("", network):
+            second = next(other for other in runs if other.network == beside_network)
+            beside = Chosen(second, region, site, 0, "", stimulus)
         notice = f"This store has no {', no '.join(missed)}; shown is what is nearest." if missed else ""
-        return Chosen(run, region, site, rank, layer, stimulus, notice)
+        return Chosen(run, region, site, rank, layer, stimulus, feature_map, beside, notice)
 
     def told(self, message: str) -> str:
         """Return a message as it may be shown."""

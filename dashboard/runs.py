@@ -70,6 +70,11 @@ class OpenRun:
         """Bytes of the groups in memory."""
         return sum(dataset.nbytes for dataset in list(self._loaded.values()))
 
+    @property
+    def stored(self) -> Run:
+        """The run as the store gives it."""
+        return self._run
+
     def release(self) -> None:
         """Let go of the groups in memory; they are read again when somebody asks for them."""
         with self._lock:
@@ -135,6 +140,24 @@ class OpenRun:
     def layers(self) -> list[str]:
         """Names of the layers, in execution order."""
         return [str(name) for name in self.dataset("layers")["layer"].values]
+
+    def maps_of(self, region: str) -> list[str]:
+        """Return the channels of the region's layer, the one whose best units match its sites best, as text."""
+        return self._maps[region]
+
+    @cached_property
+    def _maps(self) -> dict[str, list[str]]:
+        channels = self.dataset("layers")["channels"]
+        return {
+            region: list(map(str, range(int(channels.sel(layer=self.layer_like(region)))))) for region in self.regions
+        }
+
+    def layer_like(self, region: str) -> str:
+        """Return the layer with the highest neural correlation with a region: the best layer of the region."""
+        found = self.neural_correlation["correlation"].sel(region=region)
+        found = found.sel(layer=found["layer"] != "")
+        values = np.nan_to_num(found.values, nan=-2)
+        return str(found["layer"].values[int(values.argmax())])
 
     @cached_property
     def n_units(self) -> int:

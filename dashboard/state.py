@@ -8,10 +8,33 @@ from urllib.parse import parse_qsl, urlencode
 
 import param
 
-PAGES = {"overview": "Overview", "site": "Site", "runner-ups": "Runner-ups"}
+PAGES = {
+    "overview": "Overview",
+    "site": "Site",
+    "runner-ups": "Runner-ups",
+    "layers": "Layers",
+    "feature-maps": "Feature maps",
+    "population": "Population",
+    "selection": "Selection",
+    "runs": "Runs",
+    "provenance": "Provenance",
+}
 """Name of a page in the address, and its title on the tab."""
 
-ADDRESS = ("page", "recording", "region", "network", "site", "layer", "rank", "stimulus", "theme")
+ADDRESS = (
+    "page",
+    "recording",
+    "region",
+    "network",
+    "site",
+    "layer",
+    "rank",
+    "feature_map",
+    "stimulus",
+    "beside_site",
+    "beside_network",
+    "theme",
+)
 """What the address holds, in this order."""
 
 _LONGEST = 300
@@ -21,7 +44,7 @@ _ALWAYS = ("page", "recording", "region", "network", "site")
 
 
 class Selection(param.Parameterized):
-    """One network, recording, region, layer, site, rank and stimulus; the page that shows them; light or dark.
+    """One network, recording, region, layer, site, rank, feature map and stimulus, and what is shown beside them.
 
     An empty text means "not chosen": the page then shows the first, or the best.
     """
@@ -33,7 +56,10 @@ class Selection(param.Parameterized):
     layer = param.String(default="", doc="Layer; empty = the layer of the selected unit.")
     site = param.String(default="", doc="Site of the recording.")
     rank = param.Integer(default=0, bounds=(0, 100_000), doc="0 is the match, 1 and on are its runner-ups.")
+    feature_map = param.String(default="", doc="Channel of the region's layer; empty = that of the selected unit.")
     stimulus = param.String(default="", doc="Stimulus; empty = the one that drives the site most.")
+    beside_site = param.String(default="", doc="Second site, shown beside the first.")
+    beside_network = param.String(default="", doc="Second network, shown beside the first.")
     theme = param.Selector(default="light", objects=["light", "dark"], doc="Ink on paper, or paper on ink.")  # type: ignore[var-annotated]
 
     def query(self) -> str:

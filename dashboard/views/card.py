@@ -47,6 +47,10 @@ class Card:
         Makes the drawing; asked again when a name of ``depends`` or ``marks`` changes.
     on_tap
         Called with the key of the mark that was tapped.
+    missing
+        Names the groups that the data need and the run lacks; the panel then says so in place of the figure.
+    unfit
+        Says what else there is not for the figure, in a sentence; empty where there is all.
     width, height
         In px; where the page's grid gives the size, only the proportions of an exported figure.
     """
@@ -61,11 +65,14 @@ class Card:
         depends: Sequence[str],
         marks: Sequence[str] = (),
         on_tap: Callable[[Any], None] | None = None,
+        missing: Callable[[Chosen], Sequence[str]] = lambda _: (),
+        unfit: Callable[[Chosen], str] = lambda _: "",
         width: int = 540,
         height: int = 240,
         is_stretched: bool = True,
     ) -> None:
         self.name, self.module = name, module
+        self._missing, self._unfit = missing, unfit
         self.width, self.height = width, height
         self._data, self._describe = data, describe
         self._depends, self._marks = tuple(depends), tuple(marks)
@@ -74,11 +81,19 @@ class Card:
         self._drawn: tuple = ()
         self.data: Any = None
         self.shown: Shown | None = None
+        self.lacks: tuple[str, ...] = ()
+        """Groups that the run that is shown lacks for this figure."""
+        self.refusal = ""
+        """What else there is not for this figure."""
         self._pane: pn.pane.Bokeh | None = None
 
     def refresh(self, chosen: Chosen, look: Look) -> bool:
         """Bring the figure to the choice; say whether its data changed."""
-        key = (chosen.run.digest, look.n_favourites, *(getattr(chosen, name) for name in self._depends))
+        self.lacks, self.refusal = tuple(self._missing(chosen)), self._unfit(chosen)
+        if not self.has_figure:
+            self.forget()
+            return False
+        key = (chosen.run.version, look.n_favourites, *(getattr(chosen, name) for name in self._depends))
         drawn = (key, tuple(look.colours.items()), *(getattr(chosen, name) for name in self._marks))
         is_new = key != self._key
         if is_new:
@@ -90,19 +105,26 @@ class Card:
             self.shown.retheme(look.mode)
         return is_new
 
+    @property
+    def has_figure(self) -> bool:
+        """Whether there is anything to draw for what is chosen."""
+        return not self.lacks and not self.refusal
+
     def forget(self) -> None:
         """Ask for data and drawing again at the next ``refresh``: something changed that the choice does not name."""
         self._key, self._drawn = (), ()
 
     def pane(self) -> pn.pane.Bokeh:
-        """Return the figure's pane, once the card was refreshed."""
-        assert self.shown is not None
+        """Return the figure's pane; it is empty until there is a figure."""
         size = {"sizing_mode": "stretch_both"} if self._is_stretched else {}
-        self._pane = pn.pane.Bokeh(self.shown.figure, **size)
+        self._pane = pn.pane.Bokeh(self.shown.figure if self.shown is not None else None, **size)
         return self._pane
 
     def head(self, look: Look, *, extra: object = None) -> Markup:
         """Return title, caption, keys, help and export of the figure as it is shown."""
+        if not self.has_figure:
+            title = getattr(self.module, "TITLE", "") or self.name.replace("_", " ").capitalize()
+            return head(self.name, title, "", help_text=self.module.HELP, extra=extra, exports=())
         keys = getattr(self.module, "keys", None)
         shown = keys(self.data) if keys else getattr(self.module, "KEYS", ())
         title = self.module.title(self.data) if hasattr(self.module, "title") else self.module.TITLE

@@ -7,11 +7,13 @@ from dashboard.results import Chosen, Results
 from dashboard.state import ADDRESS, PAGES, Selection
 
 BELOW = {
-    "recording": ("region", "site", "rank", "layer", "stimulus"),
-    "network": ("rank", "layer"),
-    "region": ("site", "rank", "layer"),
+    "recording": ("region", "site", "rank", "layer", "feature_map", "stimulus", "beside_site", "beside_network"),
+    "network": ("rank", "layer", "feature_map"),
+    "region": ("site", "rank", "layer", "feature_map", "beside_site"),
     "site": ("rank", "layer"),
     "rank": ("layer",),
+    "beside_site": ("beside_network",),
+    "beside_network": ("beside_site",),
 }
 """Choosing the one lets go of the others, unless the same action chooses them too."""
 
@@ -27,7 +29,7 @@ class Controls:
             "select": self._select,
             "step": self._step,
             "theme": lambda _: self.select(theme="light" if selection.theme == "dark" else "dark"),
-            "clear": lambda _: self.select(layer="", stimulus=""),
+            "clear": lambda _: self.select(layer="", feature_map="", stimulus="", beside_site="", beside_network=""),
             "address": self._go_to,
         }
 
@@ -48,7 +50,8 @@ class Controls:
         changed = {k: v for k, v in values.items() if getattr(self.selection, k) != v}
         if changed.get("layer") and "rank" not in values:
             values |= self._best_of_layer(changed["layer"])
-        defaults = {below: self.selection.param[below].default for name in changed for below in BELOW.get(name, ())}
+        lets_go = [name for name, value in changed.items() if value or not name.startswith("beside")]
+        defaults = {below: self.selection.param[below].default for name in lets_go for below in BELOW.get(name, ())}
         chosen = {**self._put_right(), **defaults, **values}
         if "recording" in changed and "network" not in values and not self._was_run(chosen):
             chosen["network"] = ""
@@ -72,7 +75,7 @@ class Controls:
         chosen = self.results.choose(self.selection)
         if chosen is None or not chosen.notice:
             return {}
-        names = ("region", "site", "rank", "layer", "stimulus")
+        names = ("region", "site", "rank", "layer", "feature_map", "stimulus", "beside_site", "beside_network")
         there = {"network": chosen.run.network, "recording": chosen.run.recording}
         return there | {name: getattr(chosen, name) for name in names}
 

@@ -8,8 +8,9 @@ from dashboard.figures.wording import fixed, plural, thousands
 from dashboard.results import Chosen, Problem, Results
 from dashboard.runs import OpenRun
 from dashboard.state import PAGES, Selection
-from dashboard.theme import network_token, region_token
+from dashboard.theme import CONTROL, network_token, region_token
 from dashboard.views.markup import Markup, icon, joined, tag
+from engine.analyses import TITLES
 
 LAYOUT = joined(
     [
@@ -24,7 +25,9 @@ KEYS = (
     (("←", "→"), "better, worse match of the site"),
     (("[", "]"), "earlier, later layer"),
     (("J", "K"), "next, previous image by response"),
-    (("G", "then", "S"), "go to Site (O overview, R runner-ups)"),
+    (("/",), "search a site"),
+    (("G", "then", "S"), "go to Site (O overview, R runner-ups, L layers, F feature maps, P population,"),
+    ((), "C selection, J runs, V provenance)"),
     (("D",), "light or dark"),
     (("?",), "this list"),
     (("Esc",), "close, or clear layer and image"),
@@ -44,9 +47,14 @@ def colours(chosen: Chosen, results: Results) -> dict[str, str]:
 
 def network_of(chosen: Chosen, results: Results) -> str:
     """Return the colour token of the chosen network: its place among the trained ones of the recording."""
-    trained = [run.network for run in results.runs(chosen.run.recording) if not run.is_control]
-    position = trained.index(chosen.run.network) if chosen.run.network in trained else 0
-    return network_token(position, is_control=chosen.run.is_control)
+    return tokens_of(chosen, results)[chosen.run.digest]
+
+
+def tokens_of(chosen: Chosen, results: Results) -> dict[str, str]:
+    """Return the colour tokens of all networks of the recording, by the digest of the run."""
+    runs = results.runs(chosen.run.recording)
+    trained = [run.digest for run in runs if not run.is_control]
+    return {run.digest: CONTROL if run.is_control else network_token(trained.index(run.digest)) for run in runs}
 
 
 def bar(selection: Selection, results: Results, chosen: Chosen | None) -> Markup:
@@ -180,10 +188,37 @@ def broken_run(problem: Problem) -> Markup:
     )
 
 
+def not_computed(chosen: Chosen, lacks: Sequence[str]) -> Markup:
+    """Say in place of a figure which analyses of the run it needs, and the command that computes them."""
+    told = [TITLES.get(name, name) for name in lacks]
+    return tag(
+        "div",
+        tag("h3", "Not computed yet"),
+        tag("p", "; ".join(told) + "."),
+        command(f"unitscope analyse {chosen.run.digest[:12]} {' '.join(lacks)}"),
+        class_="not-computed",
+    )
+
+
+def refused(why: str) -> Markup:
+    """Say in place of a figure why there is none."""
+    return tag("div", tag("h3", "Nothing to show"), tag("p", why), class_="not-computed")
+
+
 def command(text: str) -> Markup:
     """Return a command to copy."""
     copy = tag("button", icon("copy"), data_do="copy", data_text=text, aria_label=f"Copy: {text}")
     return tag("div", tag("code", text), copy, class_="command")
+
+
+def title_line(title: str, chosen: Chosen) -> Markup:
+    """Return the first part of a header line: the page's title, and region and recording below."""
+    return tag(
+        "div",
+        tag("h1", title),
+        tag("p", tag("span", chosen.region, class_="region"), f" · {chosen.run.recording}", class_="quiet cut"),
+        class_="who",
+    )
 
 
 def stat(label: str, text: str, note: object = "", *, kind: str = "") -> Markup:
@@ -250,7 +285,7 @@ def _network_choice(results: Results, chosen: Chosen) -> list[Markup]:
     items = [
         tag(
             "button",
-            _dot(_colour_of(run.network, results, chosen)),
+            _dot(tokens_of(chosen, results)[run.digest]),
             tag("span", run.network_title),
             tag("span", run.network, class_="quiet") if run.network != run.network_title else None,
             data_do="select",
@@ -261,12 +296,6 @@ def _network_choice(results: Results, chosen: Chosen) -> list[Markup]:
     ]
     shown = [_dot(network_of(chosen, results)), tag("span", chosen.run.network_title, class_="cut")]
     return _choice("network", "Network", shown, items)
-
-
-def _colour_of(network: str, results: Results, chosen: Chosen) -> str:
-    runs = results.runs(chosen.run.recording)
-    trained = [run.network for run in runs if not run.is_control]
-    return network_token(trained.index(network)) if network in trained else network_token(0, is_control=True)
 
 
 def _choice(name: str, label: str, shown: Sequence[Markup], items: Sequence[Markup]) -> list[Markup]:

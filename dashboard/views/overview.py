@@ -11,7 +11,7 @@ from dashboard.results import Chosen, Results
 from dashboard.runs import OpenRun
 from dashboard.theme import CONTROL, network_token
 from dashboard.views.card import Card, Look, head
-from dashboard.views.frame import ceiling_note, folds_note, stat, titles
+from dashboard.views.frame import ceiling_note, folds_note, stat, title_line, titles
 from dashboard.views.markup import Markup, tag
 from dashboard.views.page import Page, area, panel
 
@@ -66,7 +66,7 @@ class OverviewPage(Page):
                 ),
                 lambda d, c, _: neural_correlation.describe(d, selected=_title(c, self.results)),
                 depends=("region",),
-                on_tap=self._open_network,
+                on_tap=self.choose_network,
                 width=940,
                 height=330,
             ),
@@ -135,7 +135,7 @@ class OverviewPage(Page):
                 d, selected=_title(c, self.results), all_regions=tuple(c.run.regions)
             ),
             depends=("region",),
-            on_tap=self._open_network,
+            on_tap=self.choose_network,
             width=376,
             height=340,
         )
@@ -182,15 +182,8 @@ class OverviewPage(Page):
         first = network_token(trained.index(partner.digest)) if partner is not None and is_trained else CONTROL
         return first, look.colours["network"]
 
-    def _open_network(self, title: object) -> None:
-        for recording in self.results.recordings():
-            run = titles(self.results.runs(recording)).get(str(title))
-            if run is not None and run.digest in self._shown_digests:
-                self.choose(network=run.network)
-                return
-
     def refresh(self, chosen: Chosen, look: Look) -> None:
-        """Draw all figures again once a run came or went; remember whose rows are shown, for a tap on one of them."""
+        """Draw all figures again once a run came or went."""
         there = frozenset(run.digest for run in self.results.runs(chosen.run.recording))
         if there != self._shown_digests:
             for card in self.cards.values():
@@ -225,19 +218,14 @@ def header(chosen: Chosen, results: Results) -> Markup:
         held_out_note += f", {known_of(n_held_out, len(sites), 'site')}"
     return tag(
         "header",
-        tag(
-            "div",
-            tag("h1", "Overview"),
-            tag("p", tag("span", chosen.region, class_="region"), f" · {run.recording}", class_="quiet cut"),
-            class_="who",
-        ),
+        title_line("Overview", chosen),
         stat("best network, r" if len(trained) > 1 else "neural correlation, r", fixed(r), over, kind="strong"),
         stat("held-out r", fixed(held_out), held_out_note, kind="strong"),
         ceiling_note(run, float(sites["noise_ceiling"].median()), of="region"),
         stat("chance, median", fixed(chance), f"best of {short(run.n_units)}"),
         stat(
             f"{chosen.region}-like layer",
-            best_layer(run, chosen.region),
+            run.layer_like(chosen.region),
             best,
             kind="name" if run.digest == chosen.run.digest else "",  # the page's colour is the chosen network's
         ),
@@ -253,14 +241,6 @@ def listed(run: OpenRun, region: str) -> xr.Dataset:
     values = np.nan_to_num(found["correlation"].sel(region=region).values, nan=-2)
     values[found["layer"].values == ""] = 2
     return found.isel(layer=np.sort(np.argsort(-values, kind="stable")[: BEST_LAYERS + 1]))
-
-
-def best_layer(run: OpenRun, region: str) -> str:
-    """Return the layer with the highest neural correlation."""
-    found = run.neural_correlation["correlation"].sel(region=region)
-    found = found.sel(layer=found["layer"] != "")
-    values = np.nan_to_num(found.values, nan=-2)
-    return str(found["layer"].values[int(values.argmax())]) if values.size else "n/a"
 
 
 def alone(chosen: Chosen) -> Markup:

@@ -9,7 +9,7 @@ import pandas as pd
 from dashboard.results import Chosen, Results
 from dashboard.runs import OpenRun
 from dashboard.views.card import Card, Look
-from dashboard.views.frame import footer, style_of
+from dashboard.views.frame import footer, not_computed, refused, style_of, titles
 from dashboard.views.markup import Markup, tag
 from dashboard.views.screen import Action, Screen
 
@@ -26,6 +26,7 @@ class Page(ABC):
         self.results, self.choose, self._act, self.variant = results, choose, act, variant
         self.cards = {card.name: card for card in self.make_cards()}
         self.screen: Screen | None = None
+        self._compared: list[OpenRun] = []
 
     @property
     def shown(self) -> Screen:
@@ -54,15 +55,33 @@ class Page(ABC):
         """Return what the CSV of a panel holds; None for a panel without data."""
         return self.cards[name].data if name in self.cards else None
 
+    def chooser(self, name: str) -> Callable[[Any], None]:
+        """Return what chooses the mark that was tapped as the selection's ``name``."""
+        return lambda key: self.choose(**{name: int(key) if name == "rank" else str(key)})
+
+    def choose_network(self, title: Any) -> None:
+        """Choose the network of that title among those of the recording that is shown."""
+        run = titles(self._compared).get(str(title))
+        if run is not None:
+            self.choose(network=run.network)
+
+    def state_of(self, card: Card, chosen: Chosen) -> Markup:
+        """Say what is missing for a figure and what would make it; nothing where nothing is."""
+        if card.refusal:
+            return refused(card.refusal)
+        return not_computed(chosen, card.lacks) if card.lacks else Markup("")
+
     def sources(self, name: str, chosen: Chosen) -> tuple[list[OpenRun], list[str]]:
         """Return the runs and the regions that a figure shows, for the line below it once it is exported."""
         return [chosen.run], [chosen.region]
 
     def refresh(self, chosen: Chosen, look: Look) -> None:
         """Bring every figure and area to what is chosen; call it under ``pn.io.hold()``."""
+        self._compared = self.results.runs(chosen.run.recording)
         for card in self.cards.values():
             card.refresh(chosen, look)
         written: dict[str, Any] = {f"{name}-head": card.head(look) for name, card in self.cards.items()}
+        written |= {f"{name}-state": self.state_of(card, chosen) for name, card in self.cards.items()}
         written |= {"footer": footer(chosen), **self.areas(chosen, look)}
         style = style_of(look.colours)
         areas = {name: str(tag("div", html, style=style)) for name, html in written.items()}
@@ -82,7 +101,7 @@ class Page(ABC):
 
 def panel(name: str, *, class_: str = "", body: object = None) -> Markup:
     """Return the skeleton of a panel: its head, and a slot for the figure of that name, or ``body``."""
-    inside = body if body is not None else tag("div", data_slot=name)
+    inside = body if body is not None else [area(f"{name}-state", class_="state-area"), tag("div", data_slot=name)]
     return tag("article", tag("div", data_area=f"{name}-head"), inside, class_=f"card {class_}".strip(), data_card=name)
 
 

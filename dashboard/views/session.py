@@ -18,17 +18,33 @@ from dashboard.views import frame
 from dashboard.views.card import Look
 from dashboard.views.controls import Controls
 from dashboard.views.document import TEMPLATE, variables
+from dashboard.views.feature_maps import FeatureMapsPage
+from dashboard.views.layers import LayersPage
 from dashboard.views.markup import tag
 from dashboard.views.overview import OverviewPage
 from dashboard.views.page import Page
+from dashboard.views.population import PopulationPage
+from dashboard.views.provenance import ProvenancePage
 from dashboard.views.runner_ups import RunnerUpsPage
+from dashboard.views.runs import RunsPage
 from dashboard.views.screen import Browser, Screen
+from dashboard.views.selection import SelectionPage
 from dashboard.views.site import SitePage
 from engine.errors import StoreError
 
 log = logging.getLogger(__name__)
 
-PAGE_CLASSES: tuple[type[Page], ...] = (OverviewPage, SitePage, RunnerUpsPage)
+PAGE_CLASSES: tuple[type[Page], ...] = (
+    OverviewPage,
+    SitePage,
+    RunnerUpsPage,
+    LayersPage,
+    FeatureMapsPage,
+    PopulationPage,
+    SelectionPage,
+    RunsPage,
+    ProvenancePage,
+)
 WINDOWS = ((1800, 12), (1400, 10), (0, 8))
 """Least width in px of a window, and how many favourite images it has room for in two rows."""
 
@@ -149,7 +165,10 @@ class Session:
             "site": chosen.site,
             "rank": chosen.rank,
             "layer": chosen.layer,
+            "feature_map": chosen.feature_map,
             "stimulus": chosen.stimulus,
+            "beside_site": chosen.beside_site,
+            "beside_network": chosen.beside_network,
         }
         query = Selection(page=self.selection.page, theme=self.selection.theme, **resolved).query()
         is_own = not self.controls.is_from_address and not self.controls.is_held and self._document is not None
