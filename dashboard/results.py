@@ -47,11 +47,25 @@ class Chosen:
     beside: "Chosen | None" = None
     """The same choice for a second site or network, which is shown beside the first."""
     notice: str = ""
+    view: str = ""
+    """What the switch of the page shows; each page knows its own choices."""
 
     @cached_property
     def shown_layer(self) -> str:
         """The layer that figures mark: the chosen one, else that of the unit at the chosen rank."""
         return self.layer or self.run.layer_of(self.site, self.rank)
+
+    @cached_property
+    def shown_map(self) -> str:
+        """The feature map of the region's layer that figures mark: the chosen one, else that of the selected unit.
+
+        Where that unit lies in another layer it is the map with the highest r with any site of the region.
+        """
+        if self.feature_map:
+            return self.feature_map
+        if self.run.layer_of(self.site, self.rank) != self.run.layer_like(self.region):
+            return self.run.best_map(self.region)
+        return str(self.run.dataset("matches")["channel"].sel(site=self.site).isel(rank=self.rank).item())
 
     @property
     def beside_site(self) -> str:
@@ -170,7 +184,7 @@ class Results:
             second = next(other for other in runs if other.network == beside_network)
             beside = Chosen(second, region, site, 0, "", stimulus)
         notice = f"This store has no {', no '.join(missed)}; shown is what is nearest." if missed else ""
-        return Chosen(run, region, site, rank, layer, stimulus, feature_map, beside, notice)
+        return Chosen(run, region, site, rank, layer, stimulus, feature_map, beside, notice, selection.view)
 
     def told(self, message: str) -> str:
         """Return a message as it may be shown."""

@@ -152,6 +152,24 @@ class OpenRun:
             region: list(map(str, range(int(channels.sel(layer=self.layer_like(region)))))) for region in self.regions
         }
 
+    def best_map(self, region: str) -> str:
+        """Return the channel of the region's layer with the highest r with any site of the region; empty without."""
+        return self._best_maps[region]
+
+    @cached_property
+    def _best_maps(self) -> dict[str, str]:
+        if not self.has("feature_maps"):
+            return dict.fromkeys(self.regions, "")
+        maps = self.dataset("feature_maps")
+        found = {}
+        for region in self.regions:
+            rows = np.flatnonzero(maps["layer"].values == self.layer_like(region))
+            r = maps["correlation"].sel(site=list(self.sites(region).index)).values[rows]
+            best = np.nan_to_num(r, nan=-2).max(axis=1, initial=-2)
+            is_known = best.max(initial=-2) > -2
+            found[region] = str(maps["channel"].values[rows[best.argmax()]]) if is_known else ""
+        return found
+
     def layer_like(self, region: str) -> str:
         """Return the layer with the highest neural correlation with a region: the best layer of the region."""
         found = self.neural_correlation["correlation"].sel(region=region)

@@ -66,6 +66,8 @@ class Axes:
     y_token: str = "ink"
     grid: Literal["", "x", "y", "xy"] = "y"
     is_x_on_top: bool = False
+    x_turn: int = 0
+    """Degrees by which the labels of the x ticks are turned: 0, 45 or 90."""
     tick_px: int = 11
     left: int = 52
     right: int = 16
@@ -203,6 +205,10 @@ ROLES: Final[Mapping[str, Role]] = {
     "RowLabelSelected": Role(fill="ink", font_px=11, is_bold=True, align="right"),
     # a region's sites
     "Match": Role(fill="region", size=7),
+    "MatchSelected": Role(fill="ink", size=7),
+    "MatchStem": Role(stroke="region", width=1, alpha=(0.3, 0.35), is_behind=True),
+    "CellSelected": Role(stroke="ink", width=2),
+    "CellMarked": Role(stroke="ink", width=1),
     "MatchLine": Role(stroke="region", width=2),
     "HeldOut": _OPEN,
     "HeldOutLine": Role(stroke="region", width=1.25, alpha=(0.75, 0.75)),

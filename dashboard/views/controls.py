@@ -7,6 +7,7 @@ from dashboard.results import Chosen, Results
 from dashboard.state import ADDRESS, PAGES, Selection
 
 BELOW = {
+    "page": ("view",),
     "recording": ("region", "site", "rank", "layer", "feature_map", "stimulus", "beside_site", "beside_network"),
     "network": ("rank", "layer", "feature_map"),
     "region": ("site", "rank", "layer", "feature_map", "beside_site"),
