@@ -159,7 +159,7 @@ def _match_of(row: tuple, chosen: Chosen) -> str:
     if not row.layer:
         return "no match"
     here = row.layer == chosen.run.layer_like(chosen.region)
-    where = "" if here else elided(str(row.layer), 14) + " "
+    where = "" if here else elided(str(row.layer), 18) + " "
     return f"{where}map {row.channel}, {fixed(row.match_r)}"
 
 
