@@ -172,10 +172,14 @@ class OpenRun:
 
     def layer_like(self, region: str) -> str:
         """Return the layer with the highest neural correlation with a region: the best layer of the region."""
-        found = self.neural_correlation["correlation"].sel(region=region)
-        found = found.sel(layer=found["layer"] != "")
-        values = np.nan_to_num(found.values, nan=-2)
-        return str(found["layer"].values[int(values.argmax())])
+        return self._layers_like[region]
+
+    @cached_property
+    def _layers_like(self) -> dict[str, str]:
+        every = self.neural_correlation["correlation"]
+        every = every.sel(layer=every["layer"] != "")
+        best = np.nan_to_num(every.sel(region=self.regions).transpose("region", "layer").values, nan=-2).argmax(axis=1)
+        return {region: str(every["layer"].values[i]) for region, i in zip(self.regions, best, strict=True)}
 
     @cached_property
     def n_units(self) -> int:

@@ -35,7 +35,7 @@ def data(map_counts: xr.Dataset, layer_matches: xr.Dataset, recording: xr.Datase
     """Return one row a position of the region's layer.
 
     Columns: ``y``, ``x``, ``n_matches``, ``n_units``, ``sites`` (those whose best unit of the layer lies there, the
-    highest r first). ``attrs``: as ``feature_maps.data``; height, width; matches (site -> channel, y, x).
+    highest r first). ``attrs``: as ``feature_maps.data``; height, width; matches (site, channel, y, x of each).
     """
     here = map_counts["position_region"].values == region
     frame = pd.DataFrame(
@@ -51,7 +51,7 @@ def data(map_counts: xr.Dataset, layer_matches: xr.Dataset, recording: xr.Datase
     at = found.groupby(["y", "x"], sort=False)["site"].agg(", ".join)
     frame["sites"] = at.reindex(pd.MultiIndex.from_frame(frame[["y", "x"]])).fillna("").to_numpy()
     frame.attrs = {**told, "height": int(frame["y"].max()) + 1, "width": int(frame["x"].max()) + 1}
-    frame.attrs["matches"] = {row.site: (row.channel, row.y, row.x) for row in found.itertuples()}
+    frame.attrs["matches"] = tuple(found[["site", "channel", "y", "x"]].itertuples(index=False, name=None))
     return frame
 
 
@@ -82,8 +82,9 @@ def describe(
     The cells of the selected ``site``, and of all sites that the selected ``channel`` matches, are framed.
     """
     n_rows, n_columns = data.attrs["height"], data.attrs["width"]
+    y, x, n = (data[name].to_numpy() for name in ("y", "x", COLUMNS[of]))
     count = np.zeros((n_rows, n_columns))
-    count[data["y"], data["x"]] = data[COLUMNS[of]]
+    count[y, x] = n
     most = max(float(count.max()), 1.0)
     token = np.array([region_token(data.attrs["region"], regions)], dtype=object)
     side = float(max(n_rows, n_columns))
@@ -109,12 +110,12 @@ def describe(
             *_frames(data, channel, site),
             boxes(
                 "Hit",
-                data["x"],
-                n_rows - 1 - data["y"],
-                data["x"] + 1,
-                n_rows - data["y"],
-                key=[f"({y}, {x})" for y, x in zip(data["y"], data["x"], strict=True)],
-                told=_told(data, of),
+                x,
+                n_rows - 1 - y,
+                x + 1,
+                n_rows - y,
+                key=[f"({row}, {column})" for row, column in zip(y.tolist(), x.tolist(), strict=True)],
+                told=_told(data.attrs["matches"], y, x, n, of),
             ),
         ],
         Axes(
@@ -157,27 +158,30 @@ _TOOLTIP = (
 )
 
 
-def _told(data: pd.DataFrame, of: Counted) -> list[str]:
+def _told(matches: Sequence[tuple], y: np.ndarray, x: np.ndarray, n: np.ndarray, of: Counted) -> list[str]:
     """Say how many, and name the sites of matches."""
-    counts = [thousands(n) for n in data[COLUMNS[of]]]
+    counts = list(map(thousands, n.tolist()))
     if of == "units":
         return counts
-    named = [sites.split(", ") for sites in data["sites"]]
+    at: dict[tuple[int, int], list[str]] = {}
+    for site, _, row, column in matches:
+        at.setdefault((row, column), []).append(str(site))
+    named = [at.get(place, []) for place in zip(y.tolist(), x.tolist(), strict=True)]
     told = [", ".join(names[:_MOST_NAMES]) + (" …" if len(names) > _MOST_NAMES else "") for names in named]
     return [f"{count} · {names}" if names else count for count, names in zip(counts, told, strict=True)]
 
 
 def _frames(data: pd.DataFrame, channel: int | None, site: str | None) -> list[Mark]:
     """Frame the cells of the selected map's matches, and that of the selected site."""
-    found = data.attrs["matches"]
-    marked = sorted({(y, x) for of_map, y, x in found.values() if of_map == channel})
-    return [_framed("CellMarked", marked, data), _framed("CellSelected", [found[site][1:]] if site in found else [], data)]
+    found, n_rows = data.attrs["matches"], data.attrs["height"]
+    marked = sorted({(y, x) for _, of_map, y, x in found if of_map == channel})
+    own = [(y, x) for name, _, y, x in found if name == site]
+    return [_framed("CellMarked", marked, n_rows), _framed("CellSelected", own, n_rows)]
 
 
-def _framed(role: str, cells: Sequence[tuple[int, int]], data: pd.DataFrame) -> Mark:
+def _framed(role: str, cells: Sequence[tuple[int, int]], n_rows: int) -> Mark:
     y, x = np.array(cells, dtype=float).reshape(-1, 2).T
-    top = data.attrs["height"] - y
-    return boxes(role, x, top - 1, x + 1, top)
+    return boxes(role, x, n_rows - y - 1, x + 1, n_rows - y)
 
 
 def _marginal(count: np.ndarray) -> np.ndarray:

@@ -33,9 +33,7 @@ def describe(
     width: int = 660,
 ) -> Drawing:
     """Describe the bars as ``feature_maps`` does."""
-    return feature_maps.describe(
-        data, of="units", is_sorted=is_sorted, channel=channel, regions=regions, width=width
-    )
+    return feature_maps.describe(data, of="units", is_sorted=is_sorted, channel=channel, regions=regions, width=width)
 
 
 def keys(data: pd.DataFrame) -> list[Key]:

@@ -9,7 +9,7 @@ from dashboard.figures.wording import elided, tick
 _PX_PER_LETTER = 6.2
 _LABEL_GAP_PX = 10
 _LONGEST_LABEL = 18
-_LONGEST_TURNED_LABEL = 14
+_LONGEST_TURNED_LABEL = 17
 _TURNED_HALF_PX, _TURNED_PX = 20, 13
 """Room that a label needs when it is turned by 45 degrees, and by 90."""
 

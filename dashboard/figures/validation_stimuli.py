@@ -26,9 +26,9 @@ silent on many images, the least are drawn from them by the seed; the table coun
 would change with new sites.
 
 *After the discussion of Arend et al. 2018; it draws no such list.*"""
-LIST_HELP = """**What it shows.** Feature maps without a site that matches them beyond chance, the best r first: the images
-that drive the best unit of each map most, and those that drive it least, with the activation that the unit has on them.
-The exported table holds all maps and images.
+LIST_HELP = """**What it shows.** Feature maps without a site that matches them beyond chance, the best r first: the
+images that drive the best unit of each map most, and those that drive it least, with the activation that the unit has
+on them. The exported table holds all maps and images.
 
 **How it is computed.** The unit of the map with the highest r with any site; its activations to all images, in SD from
 their mean. Show these images to new sites: one that shares the unit's tuning tells both ends apart, and is predicted to

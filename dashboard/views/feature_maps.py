@@ -1,6 +1,7 @@
 """Which feature maps of the region's layer do sites see, where, and which has no site validated?"""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,9 @@ class FeatureMapsPage(Page):
                     panel("feature_maps_positions_runner_ups", class_="of-runner-ups"),
                     panel(
                         "map",
-                        body=tag("div", area("map"), class_="list fill-scroll", tabindex="0", aria_label="Selected map"),
+                        body=tag(
+                            "div", area("map"), class_="list fill-scroll", tabindex="0", aria_label="Selected map"
+                        ),
                     ),
                     class_="map-side",
                 ),
@@ -59,6 +62,10 @@ class FeatureMapsPage(Page):
         data_page="feature-maps",
     )
 
+    _listed_for: object = None
+    _listed: pd.DataFrame | None = None
+    _written: Mapping[object, dict[str, object]] = MappingProxyType({})
+
     def make_cards(self) -> list[Card]:
         """Sites per map, best r of every map, sites above thresholds, and positions; of matches or of runner-ups."""
         to_map = self.chooser("feature_map")
@@ -70,6 +77,12 @@ class FeatureMapsPage(Page):
             FigureCard("feature_maps_positions", self.results, on_tap=self.go_through),
             FigureCard("feature_maps_positions_runner_ups", self.results, on_tap=self.go_through),
         ]
+
+    def shows(self, name: str, chosen: Chosen) -> bool:
+        """Say whether bars and positions are those of what the switch counts."""
+        is_runner_ups = name.endswith("runner_ups")
+        has_two = is_runner_ups or name in ("feature_maps", "feature_maps_positions")
+        return not has_two or is_runner_ups == (chosen.view == RUNNER_UPS)
 
     def refresh(self, chosen: Chosen, look: Look) -> None:
         """Bring every figure and area to what is chosen."""
@@ -91,19 +104,25 @@ class FeatureMapsPage(Page):
         judged = self.cards["validated_maps"]
         known = judged.data if judged.has_figure else None
         sites = map_sites(chosen)
-        listed = untested_maps.listed(chosen)
-        switched = {
-            f"{name}-head": self.cards[name].head(look, extra=switch(chosen))
-            for name in ("feature_maps", "feature_maps_runner_ups")
-        }
+        bars = "feature_maps_runner_ups" if chosen.view == RUNNER_UPS else "feature_maps"
         return {
-            **switched,
+            f"{bars}-head": self.cards[bars].head(look, extra=switch(chosen)),
             "header": header(chosen, known),
             "map-head": map_card.map_head(chosen, sites),
             "map": map_card.map_body(chosen, sites, known),
-            "untested-head": untested_maps.untested_head(listed),
-            "untested": untested_maps.untested(listed, chosen),
+            **self._untested(chosen),
         }
+
+    def _untested(self, chosen: Chosen) -> dict[str, object]:
+        """Return head and list of the images that test maps, made again once another of them is chosen."""
+        of = chosen.run.digest, chosen.run.version, chosen.region
+        if of != self._listed_for:
+            self._listed_for, self._listed, self._written = of, untested_maps.listed(chosen), {}
+        marked = untested_maps.marked(self._listed, chosen)
+        if marked not in self._written:
+            written = untested_maps.untested(self._listed, chosen)
+            self._written = {marked: {"untested-head": untested_maps.untested_head(self._listed), "untested": written}}
+        return self._written[marked]
 
     def table(self, name: str, chosen: Chosen) -> pd.DataFrame | None:
         """Return the sites of the map or the images that test maps for their CSV, or the data of a figure."""

@@ -126,7 +126,9 @@ def _rows(sites: pd.DataFrame, chosen: Chosen) -> Markup:
         )
         for row in sites.itertuples()
     ]
-    table = tag("table", tag("thead", tag("tr", heads)), tag("tbody", body), class_="ranks site-rows", aria_label="Sites")
+    table = tag(
+        "table", tag("thead", tag("tr", heads)), tag("tbody", body), class_="ranks site-rows", aria_label="Sites"
+    )
     return table if len(sites) else tag("p", "No site has an r in this layer.", class_="empty")
 
 

@@ -118,7 +118,8 @@ def header(chosen: Chosen) -> Markup:
     """Return the header line: the layer that is most like the region, and how many of its sites match there."""
     run, layer = chosen.run, chosen.run.layer_like(chosen.region)
     sites = run.sites(chosen.region)
-    here = sum(run.layer_of(site, 0) == layer for site in sites.index)
+    matches = run.dataset("matches")["layer"].isel(rank=0).sel(site=list(sites.index))
+    here = int((matches.values == layer).sum())
     found = run.neural_correlation.sel(region=chosen.region, layer=layer)
     place = run.layers.index(layer)
     n_known = int(sites["r"].notna().sum())

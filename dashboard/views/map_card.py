@@ -1,5 +1,7 @@
 """What does one feature map do? Its best unit, the images that drive it, and the sites that it explains."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -12,10 +14,10 @@ from dashboard.views.markup import Markup, joined, tag
 from dashboard.views.unit_images import favourites, field_of, row_of
 
 GROUPS = ("feature_maps", "layer_matches")
-HELP = """**What it shows.** The selected feature map: the sites whose best unit of the layer lies in it, first those whose
-match in the whole network it is, then those that another layer matches better; then the sites that it explains best
-although another map of the layer explains them better. The images are those that drive the unit most. Round ones show
-what lies in the unit's field; where no field was computed, the whole image.
+HELP = """**What it shows.** The selected feature map: the sites whose best unit of the layer lies in it, first those
+whose match in the whole network it is, then those that another layer matches better; then the sites that it explains
+best although another map of the layer explains them better. The images are those that drive the unit most. Round ones
+show what lies in the unit's field; where no field was computed, the whole image.
 
 **How it is computed.** r: Pearson's r of the best position of the map with the site, over all images. Held-out r is
 that of the best unit of the layer, chosen on some images and scored on the others: it may be another unit. The field
@@ -25,7 +27,8 @@ is the unit's gradient at images that drive it, 2.8 SD to each side of its centr
 with it, not with the chance of one unit.
 
 *After figures 8 and S13 of Arend et al. 2018.*"""
-N_IMAGES, N_PICTURED, N_OTHERS = 6, 3, 5
+OWN, BEST = "Match of these sites: r, held-out r, favourite images", "Its best unit, with favourite images"
+N_IMAGES, N_PICTURED, N_OTHERS = 6, 3, 6
 
 
 def sites_of(chosen: Chosen) -> pd.DataFrame:
@@ -78,19 +81,24 @@ def map_body(chosen: Chosen, sites: pd.DataFrame | None, judged: pd.DataFrame | 
     elsewhere = sites[sites["is_best_of_layer"] & ~sites["is_match"]]
     others = sites[~sites["is_best_of_layer"] & ~sites["is_match"]]
     n_others = max(N_OTHERS - len(elsewhere), 2)
-    pictured = own if len(own) else sites.head(1)
-    label = "Match of these sites: r, held-out r, favourite images" if len(own) else "Its best unit, with favourite images"
+    after = "Explained best after those" if len(own) + len(elsewhere) else "Sites that it explains best"
     return joined(
         [
             _verdict(chosen, judged),
-            _label(label),
-            tag("div", [_pictured(row, chosen) for row in pictured.head(N_PICTURED).itertuples()]),
-            _rows(own.iloc[N_PICTURED:], chosen) if len(own) > N_PICTURED else None,
-            [_label("Best in this layer, matched better elsewhere"), _rows(elsewhere, chosen)] if len(elsewhere) else None,
-            [_label("Explained best after those" if len(own) + len(elsewhere) else "Sites that it explains best"),
-             _rows(others.head(n_others), chosen)] if len(others) else None,
+            _label(OWN if len(own) else BEST),
+            tag("div", [_pictured(row, chosen) for row in (own if len(own) else sites[:1])[:N_PICTURED].itertuples()]),
+            _listed(None, own[N_PICTURED:], chosen),
+            _listed("Best in this layer, matched better elsewhere", elsewhere, chosen),
+            _listed(after, others[:n_others], chosen),
         ]
     )
+
+
+def _listed(label: str | None, sites: pd.DataFrame, chosen: Chosen) -> list[Markup] | None:
+    """Return rows of sites under a label; nothing where there are none."""
+    if sites.empty:
+        return None
+    return [*([_label(label)] if label else []), _rows(sites, chosen)]
 
 
 def _verdict(chosen: Chosen, judged: pd.DataFrame | None) -> Markup | None:
@@ -109,13 +117,15 @@ def _verdict(chosen: Chosen, judged: pd.DataFrame | None) -> Markup | None:
     )
 
 
-def _pictured(row: tuple, chosen: Chosen) -> Markup:
+def _pictured(row: Any, chosen: Chosen) -> Markup:
     """Return a site with the favourite images of the map's unit for it."""
     at = (chosen.run.layer_like(chosen.region), int(chosen.shown_map), row.y, row.x)
     unit = row_of(chosen.run, *at)
     field = field_of(chosen.run, row.site, *at) if row.is_match else None
-    told = favourites(chosen, unit, N_IMAGES, field) if unit is not None else tag(
-        "p", "Responses of this unit are not stored: it is among the best units of no site.", class_="quiet"
+    told = (
+        favourites(chosen, unit, N_IMAGES, field)
+        if unit is not None
+        else tag("p", "Responses of this unit are not stored: it is among the best units of no site.", class_="quiet")
     )
     held_out = f" · {fixed(row.held_out)}" if np.isfinite(row.held_out) else ""
     return tag(
@@ -124,7 +134,7 @@ def _pictured(row: tuple, chosen: Chosen) -> Markup:
             "button",
             tag("b", row.site, class_="cut", title=row.site),
             tag("span", f"r {fixed(row.r)}{held_out}", class_="quiet"),
-            tag("span", _place(row, chosen), class_="quiet"),
+            tag("span", f"({row.y}, {row.x})" if _has_places(chosen) else "", class_="quiet"),
             **_selects(row.site, chosen),
             class_="who-site",
         ),
@@ -134,6 +144,7 @@ def _pictured(row: tuple, chosen: Chosen) -> Markup:
 
 
 def _rows(sites: pd.DataFrame, chosen: Chosen) -> Markup:
+    layer, has_places = chosen.run.layer_like(chosen.region), _has_places(chosen)
     has_held_out = bool(sites["held_out"].notna().any())
     names = ["site", "r", *(["held-out"] if has_held_out else []), "y, x", "its match in the network"]
     body = [
@@ -142,30 +153,32 @@ def _rows(sites: pd.DataFrame, chosen: Chosen) -> Markup:
             tag("td", tag("button", row.site, title=row.site), class_="t"),
             tag("td", fixed(row.r)),
             tag("td", fixed(row.held_out), class_="weak") if has_held_out else None,
-            tag("td", _place(row, chosen)),
-            tag("td", _match_of(row, chosen), class_="weak"),
+            tag("td", f"({row.y}, {row.x})" if has_places else ""),
+            tag("td", _match_of(row, layer), class_="weak"),
             **_selects(row.site, chosen),
             aria_selected="true" if row.site == chosen.site else "false",
         )
         for row in sites.itertuples()
     ]
     heads = [tag("th", name, scope="col", class_="t" if name == "site" else None) for name in names]
-    return tag("table", tag("thead", tag("tr", heads)), tag("tbody", body), class_="ranks site-rows", aria_label="Sites")
+    return tag(
+        "table", tag("thead", tag("tr", heads)), tag("tbody", body), class_="ranks site-rows", aria_label="Sites"
+    )
 
 
-def _match_of(row: tuple, chosen: Chosen) -> str:
+def _match_of(row: Any, layer: str) -> str:
     if row.is_match:
         return "this map"
     if not row.layer:
         return "no match"
-    here = row.layer == chosen.run.layer_like(chosen.region)
-    where = "" if here else elided(str(row.layer), 14) + " "
+    where = "" if row.layer == layer else elided(str(row.layer), 18) + " "
     return f"{where}map {row.channel}, {fixed(row.match_r)}"
 
 
-def _place(row: tuple, chosen: Chosen) -> str:
+def _has_places(chosen: Chosen) -> bool:
+    """Say whether units of the layer have a position; those of a dense layer have none."""
     shape = chosen.run.dataset("layers").sel(layer=chosen.run.layer_like(chosen.region))
-    return f"({row.y}, {row.x})" if int(shape["height"]) * int(shape["width"]) > 1 else ""
+    return int(shape["height"]) * int(shape["width"]) > 1
 
 
 def _selects(site: str, chosen: Chosen) -> dict[str, str]:

@@ -75,13 +75,18 @@ class Page(ABC):
         """Return the runs and the regions that a figure shows, for the line below it once it is exported."""
         return [chosen.run], [chosen.region]
 
+    def shows(self, name: str, chosen: Chosen) -> bool:
+        """Say whether the card is seen; others, which a switch of the page hides, are not brought up to date."""
+        return True
+
     def refresh(self, chosen: Chosen, look: Look) -> None:
         """Bring every figure and area to what is chosen; call it under ``pn.io.hold()``."""
         self._compared = self.results.runs(chosen.run.recording)
-        for card in self.cards.values():
+        shown = {name: card for name, card in self.cards.items() if self.shows(name, chosen)}
+        for card in shown.values():
             card.refresh(chosen, look)
-        written: dict[str, Any] = {f"{name}-head": card.head(look) for name, card in self.cards.items()}
-        written |= {f"{name}-state": self.state_of(card, chosen) for name, card in self.cards.items()}
+        written: dict[str, Any] = {f"{name}-head": card.head(look) for name, card in shown.items()}
+        written |= {f"{name}-state": self.state_of(card, chosen) for name, card in shown.items()}
         written |= {"footer": footer(chosen), **self.areas(chosen, look)}
         style = style_of(look.colours)
         areas = {name: str(tag("div", html, style=style)) for name, html in written.items()}

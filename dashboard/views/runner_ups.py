@@ -93,14 +93,18 @@ class RunnerUpsPage(Page):
             ),
         ]
 
+    def shows(self, name: str, chosen: Chosen) -> bool:
+        """Say whether the rows are those that the switch shows."""
+        return name not in ("runner-ups", REDUNDANCY) or (name == REDUNDANCY) == (chosen.view == REDUNDANCY)
+
     def areas(self, chosen: Chosen, look: Look) -> Mapping[str, object]:
         """Header line, table, and how alike the units are."""
         ranked = table.ranking(chosen)
         n_ranks = len(ranked)
         caption = "0 is the match" + (f", 1–{n_ranks - 1} the runner-ups" if n_ranks > 1 else "")
-        heads = {f"{name}-head": self.cards[name].head(look, extra=switch(chosen)) for name in ("runner-ups", REDUNDANCY)}
+        rows = REDUNDANCY if chosen.view == REDUNDANCY else "runner-ups"
         return {
-            **heads,
+            f"{rows}-head": self.cards[rows].head(look, extra=switch(chosen)),
             "header": header(chosen, ranked),
             "table-head": head(
                 "table", f"Top {n_ranks} of {chosen.site}", caption, help_text=table.HELP, exports=("csv",)

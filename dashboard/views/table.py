@@ -26,8 +26,8 @@ ALIKE_HELP = """**What it shows.** From which layers and feature maps the best u
 the match.
 
 **How it is computed.** Counts over the ranks of the table. Where many units of one map are as good as the match, the
-match is one of a family; where the maps are many, several features fit the site equally well. Effective rank: exp of the
-entropy of the eigenvalues of the units' correlation matrix, from 1 (copies of one unit) to their number (Roy and
+match is one of a family; where the maps are many, several features fit the site equally well. Effective rank: exp of
+the entropy of the eigenvalues of the units' correlation matrix, from 1 (copies of one unit) to their number (Roy and
 Vetterli 2007); it is that of the analysis redundancy.
 
 **How chance reads.** Units that are best by chance agree little between the halves of the images.
@@ -91,7 +91,13 @@ def rows(table: pd.DataFrame, chosen: Chosen) -> Markup:
         *[_head(name.replace("_", " ")) for name in halves],
         _head("held-out r"),
         tag("th", tag("span", "flags", class_="hidden-label"), scope="col"),
-        tag("th", scale, class_="bar-cell", scope="col", aria_label=f"r, halves and held-out r, from {low:g} to {high:g}"),
+        tag(
+            "th",
+            scale,
+            class_="bar-cell",
+            scope="col",
+            aria_label=f"r, halves and held-out r, from {low:g} to {high:g}",
+        ),
     ]
     body = [_row(row, halves, chosen, (low, high)) for row in table.to_dict("records")]
     return tag(

@@ -70,7 +70,11 @@ def images(
     items = [
         tag(
             "button",
-            tag("span", tag("img", src=address(chosen.run, name), alt="", style=_style(cut), loading="lazy"), class_="pane"),
+            tag(
+                "span",
+                tag("img", src=address(chosen.run, name), alt="", style=_style(cut), loading="lazy"),
+                class_="pane",
+            ),
             tag("span", signed(value), class_="sd") if told else None,
             class_="thumb in-field" if cut else "thumb",
             data_do="select",

@@ -1,4 +1,7 @@
-"""Which images should be shown next? For each feature map without a site, those that its best unit likes and those not."""
+"""Which images should be shown next? For each map without a site, those that its best unit likes and those not."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -11,6 +14,10 @@ from dashboard.views.markup import Markup, joined, tag
 from dashboard.views.unit_images import images
 
 GROUP = "validation_stimuli"
+KEY = (
+    "Left the images that drive the best unit of the map most, right those that drive it least; "
+    "below each the activation to predict, in SD from the mean over all images."
+)
 ENDS = {"favourite": "images that drive it most", "least": "images that drive it least"}
 
 
@@ -21,17 +28,25 @@ def listed(chosen: Chosen) -> pd.DataFrame | None:
     return validation_stimuli.data(chosen.run.dataset(GROUP), chosen.region)
 
 
+def marked(data: pd.DataFrame | None, chosen: Chosen) -> tuple[bool, str, str]:
+    """Return what the list marks: whether it is there, and the chosen map and image where they are in it."""
+    if data is None or data.empty:
+        return data is not None, "", ""
+    is_map = chosen.shown_map in {str(name) for name in data["feature_map"].unique()}
+    is_image = chosen.shown_stimulus in set(data["stimulus"])
+    return True, chosen.shown_map if is_map else "", chosen.shown_stimulus if is_image else ""
+
+
 def untested_head(data: pd.DataFrame | None) -> Markup:
     """Return the head of the panel; the caption says how many maps there are, and how many are shown."""
     told = "" if data is None else validation_stimuli.caption(data)
     is_listed = data is not None and len(data) > 0
-    key = "Left the images that drive the map's best unit most, right those that drive it least; below each the activation to predict, in SD from the mean over all images."
     return head(
         "untested",
         validation_stimuli.TITLE,
         told,
         help_text=validation_stimuli.LIST_HELP,
-        keys=tag("p", key, class_="key-line") if is_listed else None,
+        keys=tag("p", KEY, class_="key-line") if is_listed else None,
         exports=("csv",) if is_listed else (),
     )
 
@@ -43,14 +58,15 @@ def untested(data: pd.DataFrame | None, chosen: Chosen) -> Markup:
     if data.empty:
         return tag("p", "Every feature map of the layer is validated: there is nothing to test.", class_="empty")
     names = list(dict.fromkeys(data["feature_map"]))[: validation_stimuli.MOST_ROWS]
-    items = [_row(data[data["feature_map"] == name], chosen) for name in names]
+    records = data[data["feature_map"].isin(names)].to_dict("records")
+    items = [_row([row for row in records if row["feature_map"] == name], chosen) for name in names]
     return joined([tag("ol", items, class_="untested"), _needed(data)])
 
 
-def _row(of_map: pd.DataFrame, chosen: Chosen) -> Markup:
-    first = of_map.iloc[0]
+def _row(of_map: Sequence[Mapping[str, Any]], chosen: Chosen) -> Markup:
+    first = of_map[0]
     is_chosen = str(first["feature_map"]) == chosen.shown_map
-    ends = [(kind, of_map[of_map["kind"] == kind]) for kind in ENDS]
+    ends = [(kind, [row for row in of_map if row["kind"] == kind]) for kind in ENDS]
     return tag(
         "li",
         tag(
@@ -68,8 +84,8 @@ def _row(of_map: pd.DataFrame, chosen: Chosen) -> Markup:
     )
 
 
-def _pictures(part: pd.DataFrame, chosen: Chosen) -> Markup:
-    return images(chosen, [str(name) for name in part["stimulus"]], [float(z) for z in part["z"]], told=True)
+def _pictures(part: Sequence[Mapping[str, Any]], chosen: Chosen) -> Markup:
+    return images(chosen, [str(row["stimulus"]) for row in part], [float(row["z"]) for row in part], told=True)
 
 
 def _needed(data: pd.DataFrame) -> Markup:
