@@ -46,6 +46,11 @@ class Lane:
             self._answers.move_to_end(key)
         return found.result() if found.done() else None
 
+    def knows(self, key: Hashable) -> bool:
+        """Say whether the question was asked already."""
+        with self._lock:
+            return key in self._answers
+
     def forget(self, key: Hashable) -> None:
         """Look again when the question is asked next."""
         with self._lock:

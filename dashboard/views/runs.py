@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dashboard.figures.wording import plural, thousands
+from dashboard.figures.wording import thousands
 from dashboard.results import Chosen, Problem, Results
 from dashboard.runs import OpenRun
 from dashboard.views import working
