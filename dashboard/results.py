@@ -1,14 +1,18 @@
 """What does the store hold, and which part of it is chosen? One answer a process, for all sessions, without torch."""
 
+import shlex
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from dashboard.bell import Bell
+from dashboard.jobs import Jobs
+from dashboard.lane import Lane
 from dashboard.runs import OpenRun, Version, version_of
 from dashboard.state import Selection
 from engine.errors import EngineError
@@ -28,6 +32,8 @@ class Problem:
     reason: str
     command: str
     is_unfinished: bool = False
+    network: str = ""
+    recording: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,8 @@ class Chosen:
     notice: str = ""
     view: str = ""
     """What the switch of the page shows; each page knows its own choices."""
+    jobs: Jobs | None = field(default=None, compare=False, repr=False)
+    """What computes for the visitor; None where the page is read-only."""
 
     @cached_property
     def shown_layer(self) -> str:
@@ -115,6 +123,10 @@ class Results:
     def __init__(self, store: Path | str | None = None, *, tells_paths: bool = True) -> None:
         self.root = store_root(store)
         self.tells_paths = tells_paths
+        self.bell = Bell()
+        """Rings when something that a page shows has changed."""
+        self.lane = Lane(self.bell)
+        self.jobs: Jobs | None = None
         self._runs: dict[str, OpenRun] = {}
         self._recordings: dict[str, str] = {}
         self._problems: dict[str, Problem] = {}
@@ -128,6 +140,16 @@ class Results:
             if self._listed is None or time.monotonic() - self._listed[0] > _RELIST_AFTER_S:
                 self._listed = time.monotonic(), self._list()
             return self._listed[1]
+
+    def compute_jobs(self) -> Jobs:
+        """Let visitors have the server compute, from now on; whoever asks for that closes the jobs at the end."""
+        self.jobs = Jobs(str(self.root.absolute()), self.bell, self.look_again)
+        return self.jobs
+
+    def look_again(self) -> None:
+        """List the store anew when it is asked next: something was written to it."""
+        with self._lock:
+            self._listed = None
 
     def problems(self) -> list[Problem]:
         """Return the runs of the store that cannot be shown."""
@@ -184,7 +206,7 @@ class Results:
             second = next(other for other in runs if other.network == beside_network)
             beside = Chosen(second, region, site, 0, "", stimulus)
         notice = f"This store has no {', no '.join(missed)}; shown is what is nearest." if missed else ""
-        return Chosen(run, region, site, rank, layer, stimulus, feature_map, beside, notice, selection.view)
+        return Chosen(run, region, site, rank, layer, stimulus, feature_map, beside, notice, selection.view, self.jobs)
 
     def told(self, message: str) -> str:
         """Return a message as it may be shown."""
@@ -236,8 +258,8 @@ class Results:
 
     def _problem(self, network: str, recording: str, reason: str, digest: str = "") -> Problem:
         name = f"{network} against {recording}" if network else digest[:12]
-        command = f"unitscope match {network} {recording}" if network else "unitscope list runs"
-        return Problem(name, self.told(reason), command)
+        command = _match_command(network, recording) if network else "unitscope list runs"
+        return Problem(name, self.told(reason), command, network=network, recording=recording)
 
     def _let_go(self, recordings: dict[str, str]) -> None:
         """Forget opened runs that changed or are listed no more, and groups that take too much memory, oldest first."""
@@ -261,6 +283,13 @@ class Results:
 def shared_results() -> Results:
     """Return the store of this process for ``panel serve``, which runs ``dashboard/app.py`` anew in every session."""
     return Results(tells_paths=False)
+
+
+def _match_command(network: str, recording: str) -> str:
+    """Return the command that makes such a run, as far as the name of the network tells."""
+    name, _, about = network.partition(" (random weights, seed ")
+    seed = ["--weights=random", f"--weights-seed={about.rstrip(')')}"] if about else []
+    return shlex.join(["unitscope", "match", name, recording, *seed])
 
 
 def _told_apart(names: list[str], data: list[tuple[str, str]]) -> list[str]:

@@ -18,6 +18,11 @@ BELOW = {
 }
 """Choosing the one lets go of the others, unless the same action chooses them too."""
 
+FIELD = "field"
+"""The view of a site that shows of every image what lies in the unit's field; any other shows whole images."""
+
+_CHOICES = {"page": tuple(PAGES), "theme": ("light", "dark")}
+
 
 class Controls:
     """Turns what the browser reports into changes of the selection; what makes no sense changes nothing."""
@@ -30,6 +35,7 @@ class Controls:
             "select": self._select,
             "step": self._step,
             "theme": lambda _: self.select(theme="light" if selection.theme == "dark" else "dark"),
+            "toggle-view": lambda _: self._toggle_view(),
             "clear": lambda _: self.select(layer="", feature_map="", stimulus="", beside_site="", beside_network=""),
             "address": self._go_to,
         }
@@ -71,6 +77,11 @@ class Controls:
         if at in there:
             self.select(**{name: there[min(max(there.index(at) + by, 0), len(there) - 1)]})
 
+    def _toggle_view(self) -> None:
+        """Show only what lies in the unit's field, or whole images again; only the site's page has that switch."""
+        if self.selection.page == "site":
+            self.select(view="" if self.selection.view == FIELD else FIELD)
+
     def _put_right(self) -> dict[str, Any]:
         """Return what is shown in the place of what an address named wrongly; nothing if it named nothing wrongly."""
         chosen = self.results.choose(self.selection)
@@ -93,7 +104,7 @@ class Controls:
 
     def _select(self, action: Mapping[str, Any]) -> None:
         wanted = {name: str(action[name]) for name in ADDRESS if name in action}
-        if wanted.get("page", "overview") not in PAGES or wanted.get("theme", "light") not in ("light", "dark"):
+        if any(wanted.get(name, there[0]) not in there for name, there in _CHOICES.items()):
             return
         values: dict[str, Any] = dict(wanted)
         if "rank" in wanted:

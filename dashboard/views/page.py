@@ -8,6 +8,7 @@ import pandas as pd
 
 from dashboard.results import Chosen, Results
 from dashboard.runs import OpenRun
+from dashboard.views.asks import Asks
 from dashboard.views.card import Card, Look
 from dashboard.views.frame import footer, not_computed, refused, style_of, titles
 from dashboard.views.markup import Markup, tag
@@ -26,6 +27,8 @@ class Page(ABC):
         self.results, self.choose, self._act, self.variant = results, choose, act, variant
         self.cards = {card.name: card for card in self.make_cards()}
         self.screen: Screen | None = None
+        self.asks: Asks | None = None
+        """What the visitor has the server do; set by the session."""
         self._compared: list[OpenRun] = []
 
     @property
@@ -50,6 +53,10 @@ class Page(ABC):
     @abstractmethod
     def areas(self, chosen: Chosen, look: Look) -> Mapping[str, object]:
         """Return the HTML of the areas beside heads and footer, once the cards show what is chosen."""
+
+    def live(self, chosen: Chosen, look: Look) -> Mapping[str, object]:
+        """Return those areas that change while the choice stays: what is computed, or found out, meanwhile."""
+        return {}
 
     def table(self, name: str, chosen: Chosen) -> pd.DataFrame | None:
         """Return what the CSV of a panel holds; None for a panel without data."""
@@ -87,9 +94,8 @@ class Page(ABC):
             card.refresh(chosen, look)
         written: dict[str, Any] = {f"{name}-head": card.head(look) for name, card in shown.items()}
         written |= {f"{name}-state": self.state_of(card, chosen) for name, card in shown.items()}
-        written |= {"footer": footer(chosen), **self.areas(chosen, look)}
-        style = style_of(look.colours)
-        areas = {name: str(tag("div", html, style=style)) for name, html in written.items()}
+        written |= {"footer": footer(chosen), **self.areas(chosen, look), **self.live(chosen, look)}
+        areas = _styled(written, look)
         if self.screen is None:
             panes = [card.pane() for card in self.cards.values()]
             self.screen = Screen(
@@ -102,6 +108,17 @@ class Page(ABC):
             )
         else:
             self.screen.write(areas)
+
+    def tick(self, chosen: Chosen, look: Look) -> None:
+        """Bring what is computed meanwhile up to date, and no figure; call it under ``pn.io.hold()``."""
+        lacking = {name: card for name, card in self.cards.items() if card.lacks}
+        states = {f"{name}-state": self.state_of(card, chosen) for name, card in lacking.items()}
+        self.shown.write(_styled({**states, **self.live(chosen, look)}, look))
+
+
+def _styled(areas: Mapping[str, object], look: Look) -> dict[str, str]:
+    style = style_of(look.colours)
+    return {name: str(tag("div", html, style=style)) for name, html in areas.items()}
 
 
 def panel(name: str, *, class_: str = "", body: object = None) -> Markup:

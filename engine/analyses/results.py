@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
 from types import ModuleType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import xarray as xr
 from tqdm import tqdm
@@ -26,6 +26,9 @@ from engine.errors import NotAvailableError, SettingsError
 from engine.manifests import sha256
 from engine.sources import Source
 from engine.store import Run, add_group, open_run
+
+if TYPE_CHECKING:
+    from engine.matching import Progress
 
 _PACKAGES: Final = {"numpy": "numpy", "scipy": "scipy", "sklearn": "scikit-learn", "torch": "torch"}
 """Whose versions are stored if an analysis has loaded them: module and distribution."""
@@ -130,7 +133,12 @@ class Analysis:
         return float(estimate(run, **{name: v for name, v in settings.items() if takes_all or name in known}))
 
     def result(
-        self, source: Source, *, seed: int = 0, settings: Mapping[str, Any] | None = None, progress: bool = False
+        self,
+        source: Source,
+        *,
+        seed: int = 0,
+        settings: Mapping[str, Any] | None = None,
+        progress: "bool | Progress" = False,
     ) -> xr.Dataset:
         """Return the result for the source's run: stored, or computed now and stored; as ``analyse`` says."""
         run, settings = source.run, self.filled(settings or {})
@@ -196,9 +204,9 @@ def _versions() -> dict[str, str]:
 
 
 @contextmanager
-def _bar(label: str, *, show: bool) -> Iterator[Callable[[str, int, int], None] | None]:
-    if not show:
-        yield None
+def _bar(label: str, *, show: "bool | Progress") -> "Iterator[Progress | None]":
+    if show is not True:
+        yield show or None
         return
     with tqdm(desc=label, unit="image", leave=False) as bar:
 
