@@ -47,6 +47,8 @@ export function render({ model }) {
       goes = Date.now();
     } else if (STEPS[key]) {
       step(...STEPS[key], event.repeat);
+    } else if (key === "v") {
+      model.send_msg({ do: "view" });
     } else if (key === "d") {
       model.send_msg({ do: "theme" });
     } else if (key === "?") {

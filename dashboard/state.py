@@ -31,6 +31,8 @@ ADDRESS = (
     "rank",
     "feature_map",
     "stimulus",
+    "view",
+    "favourites",
     "beside_site",
     "beside_network",
     "theme",
@@ -58,6 +60,10 @@ class Selection(param.Parameterized):
     rank = param.Integer(default=0, bounds=(0, 100_000), doc="0 is the match, 1 and on are its runner-ups.")
     feature_map = param.String(default="", doc="Channel of the region's layer; empty = that of the selected unit.")
     stimulus = param.String(default="", doc="Stimulus; empty = the one that drives the site most.")
+    view = param.Selector(default="image", objects=["image", "field"], doc="Whole images, or the unit's field in them.")  # type: ignore[var-annotated]
+    favourites = param.Selector(  # type: ignore[var-annotated]
+        default="strongest", objects=["strongest", "weakest"], doc="Which end of the responses favourites are."
+    )
     beside_site = param.String(default="", doc="Second site, shown beside the first.")
     beside_network = param.String(default="", doc="Second network, shown beside the first.")
     theme = param.Selector(default="light", objects=["light", "dark"], doc="Ink on paper, or paper on ink.")  # type: ignore[var-annotated]

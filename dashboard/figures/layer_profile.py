@@ -63,8 +63,19 @@ def data(layer_profile: xr.Dataset, null: xr.Dataset, recording: xr.Dataset, sit
     return frame
 
 
-def describe(data: pd.DataFrame, *, layer: str | None = None, regions: Sequence[str] = (), width: int = 540) -> Drawing:
-    """Describe the profile; ``layer`` is the selected one, ``width`` the px that decide how many names fit."""
+def describe(
+    data: pd.DataFrame,
+    *,
+    layer: str | None = None,
+    regions: Sequence[str] = (),
+    width: int = 540,
+    limits: tuple[float, float] | None = None,
+) -> Drawing:
+    """Describe the profile.
+
+    ``layer`` is the selected one, ``width`` the px that decide how many names fit; ``limits`` of r, where they shall be
+    those of another profile too.
+    """
     n_layers = len(data)
     x = np.arange(n_layers, dtype=float)
     names = data["layer"].to_numpy()
@@ -75,8 +86,7 @@ def describe(data: pd.DataFrame, *, layer: str | None = None, regions: Sequence[
     _, held_out_strip = _to_the_edges(x, data["chance_held_out"].to_numpy())
     ticks, is_every_layer_named = layer_ticks(names, width - 70)
     is_noted = not is_every_layer_named and selected.size > 0 and bool(np.isfinite(r[selected[0]]))
-    room = _NOTE_ROOM if is_noted else 1
-    low, high = r_limits(r * room, r, held_out, data["quartile_high"], data["chance"])
+    low, high = limits or limits_of(data, room=_NOTE_ROOM if is_noted else 1)
     is_many = n_layers > _MANY
     return Drawing(
         [
@@ -117,6 +127,12 @@ def describe(data: pd.DataFrame, *, layer: str | None = None, regions: Sequence[
         {"region": region},
         Hit("Hit", _TOOLTIP.format(region=region)),
     )
+
+
+def limits_of(data: pd.DataFrame, *, room: float = 1) -> tuple[float, float]:
+    """Return limits that hold every point, and the highest ones times ``room``."""
+    r = data["correlation"].to_numpy()
+    return r_limits(r * room, r, data["held_out"].to_numpy(), data["quartile_high"], data["chance"])
 
 
 def caption(data: pd.DataFrame) -> str:

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import param
+
 from dashboard.results import Chosen, Results
-from dashboard.state import ADDRESS, PAGES, Selection
+from dashboard.state import ADDRESS, Selection
 
 BELOW = {
     "recording": ("region", "site", "rank", "layer", "feature_map", "stimulus", "beside_site", "beside_network"),
@@ -29,6 +31,7 @@ class Controls:
             "select": self._select,
             "step": self._step,
             "theme": lambda _: self.select(theme="light" if selection.theme == "dark" else "dark"),
+            "view": lambda _: self.select(view="image" if selection.view == "field" else "field"),
             "clear": lambda _: self.select(layer="", feature_map="", stimulus="", beside_site="", beside_network=""),
             "address": self._go_to,
         }
@@ -92,7 +95,7 @@ class Controls:
 
     def _select(self, action: Mapping[str, Any]) -> None:
         wanted = {name: str(action[name]) for name in ADDRESS if name in action}
-        if wanted.get("page", "overview") not in PAGES or wanted.get("theme", "light") not in ("light", "dark"):
+        if not all(self._is_possible(name, value) for name, value in wanted.items()):
             return
         values: dict[str, Any] = dict(wanted)
         if "rank" in wanted:
@@ -100,6 +103,10 @@ class Controls:
                 return
             values["rank"] = min(int(wanted["rank"]), 100_000)
         self.select(**values)
+
+    def _is_possible(self, name: str, value: str) -> bool:
+        parameter = self.selection.param[name]
+        return not isinstance(parameter, param.Selector) or value in parameter.objects
 
     def _step(self, action: Mapping[str, Any]) -> None:
         name, by = action.get("name"), action.get("by")

@@ -25,6 +25,7 @@ KEYS = (
     (("←", "→"), "better, worse match of the site"),
     (("[", "]"), "earlier, later layer"),
     (("J", "K"), "next, previous image by response"),
+    (("V",), "whole images, or the unit's field in them"),
     (("/",), "search a site"),
     (("G", "then", "S"), "go to Site (O overview, R runner-ups, L layers, F feature maps, P population,"),
     ((), "C selection, J runs, V provenance)"),
