@@ -86,7 +86,7 @@ def describe(
     _, held_out_strip = _to_the_edges(x, data["chance_held_out"].to_numpy())
     ticks, is_every_layer_named = layer_ticks(names, width - 70)
     is_noted = not is_every_layer_named and selected.size > 0 and bool(np.isfinite(r[selected[0]]))
-    low, high = limits or limits_of(data, room=_NOTE_ROOM if is_noted else 1)
+    low, high = limits or limits_of(data, room=NOTE_ROOM if is_noted else 1)
     is_many = n_layers > _MANY
     return Drawing(
         [
@@ -148,7 +148,7 @@ def keys(data: pd.DataFrame) -> list[Key]:
 
 _MANY = 30
 """From here on the dots of two neighbouring layers would touch."""
-_NOTE_ROOM = 1.14
+NOTE_ROOM = 1.14
 """Room above the highest point for the name of the selected layer."""
 _TOOLTIP = (
     "<div style='font:400 12px/16px var(--us-font);color:var(--us-ink);max-width:240px;overflow-wrap:anywhere'>"

@@ -122,7 +122,7 @@ def describe(
             points("SiteFavourite", x[site_favourite], y[site_favourite]),
             points("SelectionHalo", x[selected], y[selected]),
             points("Selection", x[selected], y[selected]),
-            labels("IdentityNote", high - 0.03 * (high - low), high - 0.03 * (high - low), "y = x"),
+            labels("IdentityNote", high - 0.05 * (high - low), high - 0.05 * (high - low), "y = x"),
             _slope_note(slope, (low, high), x, y, float(floor[0]) if len(floor) else low),
             labels("SilentNote", high, floor[0], f"unit silent on {100 * about['silent']:.0f}% of images")
             if about["silent"] >= _SILENT_FROM

@@ -30,7 +30,7 @@ def told(sight: Sight | None, image: Markup, chosen: Chosen) -> Markup:
     if sight is None:
         return not_computed(chosen, [GROUP])
     if sight.unit is None:
-        return joined([tag("p", sight.why_not, class_="about"), tag("p", _of_site(sight), class_="about")])
+        return joined([tag("p", text, class_="about") for text in (sight.why_not, _of_site(sight).capitalize())])
     lens = tag("div", tag("div", image, class_="pic"), class_="lens", style=place_of(sight.unit))
     rows = [tag("b", "In the unit's field"), *_numbers(sight, sight.unit), _of_site(sight)]
     return tag("div", lens, tag("p", [tag("span", row) for row in rows]), class_="seen")
@@ -71,9 +71,8 @@ def _drawn(sight: Sight, colours: Mapping[str, str]) -> Markup:
     if sight.unit is not None:
         dash = "3 3" if sight.unit.is_theoretical else None
         marks += _cased(outline, light["network"], dash=dash)
-        marks += (
-            _cased(_path([sight.unit.ellipse], is_closed=True), light["network"]) if sight.unit.ellipse.size else []
-        )
+        if not sight.unit.is_theoretical:
+            marks += _cased(_path([sight.unit.ellipse], is_closed=True), light["network"])
     return tag("svg", marks, viewBox="0 0 100 100", class_="fields", style=f"--casing:{_DARK}", aria_hidden="true")
 
 
