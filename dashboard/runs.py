@@ -181,6 +181,16 @@ class OpenRun:
         best = np.nan_to_num(every.sel(region=self.regions).transpose("region", "layer").values, nan=-2).argmax(axis=1)
         return {region: str(every["layer"].values[i]) for region, i in zip(self.regions, best, strict=True)}
 
+    def size_of(self, layer: str) -> tuple[int, int]:
+        """Return rows and columns of the maps of ``layer``."""
+        return self._sizes[layer]
+
+    @cached_property
+    def _sizes(self) -> dict[str, tuple[int, int]]:
+        table = self.dataset("layers")
+        columns = (table[name].values.tolist() for name in ("layer", "height", "width"))
+        return {str(layer): (height, width) for layer, height, width in zip(*columns, strict=True)}
+
     @cached_property
     def n_units(self) -> int:
         """Units of all layers."""
@@ -286,22 +296,57 @@ class OpenRun:
         """Return chance for the best of all units, for a held-out r (95 % of shuffles), and for a median over sites."""
         return self._chance[region]
 
+    def match(self, site: str, rank: int) -> Mapping[str, Any]:
+        """Return what ``matches`` says of the unit at ``rank`` of ``site``: its layer, channel, r and so on."""
+        row = self._match_rows[site]
+        return {name: values[row, rank] for name, values in self._match_columns.items()}
+
+    @cached_property
+    def _match_rows(self) -> dict[str, int]:
+        return {str(site): k for k, site in enumerate(self.dataset("matches")["site"].values)}
+
+    @cached_property
+    def _match_columns(self) -> dict[str, np.ndarray]:
+        matches = self.dataset("matches")
+        both = [name for name, variable in matches.data_vars.items() if set(variable.dims) == {"site", "rank"}]
+        return {str(name): matches[name].transpose("site", "rank").values for name in both}
+
     def layer_of(self, site: str, rank: int) -> str:
         """Return the layer of the unit at ``rank``; empty where there is none."""
-        return str(self.dataset("matches")["layer"].sel(site=site).isel(rank=rank).item())
+        return str(self.match(site, rank)["layer"])
 
     def rank_in_layer(self, site: str, layer: str) -> int | None:
         """Return the best rank of ``site`` that a unit of ``layer`` holds; None if no such unit is in the ranking."""
-        found = np.flatnonzero(self.dataset("matches")["layer"].sel(site=site).values == layer)
+        found = np.flatnonzero(self._match_columns["layer"][self._match_rows[site]] == layer)
         return int(found[0]) if found.size else None
 
     def n_ranks(self, site: str) -> int:
         """Return how many units are ranked for ``site``; the rest of the ranks is padding."""
-        return int(np.isfinite(self.dataset("matches")["correlation"].sel(site=site).values).sum())
+        return int(np.isfinite(self._match_columns["correlation"][self._match_rows[site]]).sum())
+
+    def response_of(self, site: str) -> np.ndarray:
+        """Return the response of ``site`` to every stimulus, NaN where it was not shown."""
+        return self._responses[:, self._columns[site]]
+
+    def position_of(self, stimulus: str) -> int:
+        """Return the place of ``stimulus`` among all."""
+        return self._rows[stimulus]
+
+    @cached_property
+    def _responses(self) -> np.ndarray:
+        return self.dataset("recording")["response"].transpose("stimulus", "site").values
+
+    @cached_property
+    def _columns(self) -> dict[str, int]:
+        return {str(site): k for k, site in enumerate(self.dataset("recording")["site"].values)}
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {stimulus: k for k, stimulus in enumerate(self.stimuli)}
 
     def by_response(self, site: str) -> list[str]:
         """Return the stimuli that ``site`` was shown, strongest response first."""
-        response = self.dataset("recording")["response"].sel(site=site).values
+        response = self.response_of(site)
         order = np.argsort(-np.nan_to_num(response, nan=-np.inf), kind="stable")
         return [self.stimuli[i] for i in order if np.isfinite(response[i])]
 

@@ -32,8 +32,8 @@ export function render({ model, el }) {
   root.addEventListener("click", (event) => {
     const control = event.target.closest("[data-do]");
     if (!control || control.getAttribute("aria-disabled") === "true") return;
-    const action = { ...control.dataset };
-    if (action.do === "open") return open(control, root.querySelector(`[data-menu="${action.menuName}"]`));
+    const action = Object.fromEntries(Object.entries(control.dataset).map(([name, value]) => [snake(name), value]));
+    if (action.do === "open") return open(control, root.querySelector(`[data-menu="${action.menu_name}"]`));
     if (action.do === "copy") return copy(control, action.text ?? location.href);
     if (control.matches("select, input")) return;
     control.closest("[popover]")?.hidePopover();
@@ -61,6 +61,11 @@ export function render({ model, el }) {
   });
   model.send_msg({ do: "ready" });
   return root;
+}
+
+// The browser calls data-beside-site besideSite, Python beside_site.
+function snake(name) {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
 function signature(element, area) {

@@ -25,11 +25,15 @@ EXPORTS = {"svg": "vector", "pdf": "fonts embedded", "png": "300 dpi", "csv": "d
 
 @dataclass(frozen=True)
 class Look:
-    """What is not chosen but seen: colour tokens, light or dark, and how many favourites fit the window."""
+    """What is not chosen but seen: colour tokens, light or dark, how many favourites fit the window, and which."""
 
     colours: Mapping[str, str]
     mode: Mode = "light"
     n_favourites: int = 10
+    view: str = ""
+    """What the switch of the page shows."""
+    favourites: str = "strongest"
+    """Which end of the responses is listed: "strongest" or "weakest"."""
 
 
 class Card:

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import param
+
 from dashboard.results import Chosen, Results
-from dashboard.state import ADDRESS, PAGES, Selection
+from dashboard.state import ADDRESS, FIELD, Selection
 
 BELOW = {
     "page": ("view",),
@@ -17,11 +19,6 @@ BELOW = {
     "beside_network": ("beside_site",),
 }
 """Choosing the one lets go of the others, unless the same action chooses them too."""
-
-FIELD = "field"
-"""The view of a site that shows of every image what lies in the unit's field; any other shows whole images."""
-
-_CHOICES = {"page": tuple(PAGES), "theme": ("light", "dark")}
 
 
 class Controls:
@@ -104,7 +101,7 @@ class Controls:
 
     def _select(self, action: Mapping[str, Any]) -> None:
         wanted = {name: str(action[name]) for name in ADDRESS if name in action}
-        if any(wanted.get(name, there[0]) not in there for name, there in _CHOICES.items()):
+        if not all(self._is_possible(name, value) for name, value in wanted.items()):
             return
         values: dict[str, Any] = dict(wanted)
         if "rank" in wanted:
@@ -112,6 +109,10 @@ class Controls:
                 return
             values["rank"] = min(int(wanted["rank"]), 100_000)
         self.select(**values)
+
+    def _is_possible(self, name: str, value: str) -> bool:
+        parameter = self.selection.param[name]
+        return not isinstance(parameter, param.Selector) or value in parameter.objects
 
     def _step(self, action: Mapping[str, Any]) -> None:
         name, by = action.get("name"), action.get("by")

@@ -78,6 +78,10 @@ class Page(ABC):
             return refused(card.refusal)
         return not_computed(chosen, card.lacks) if card.lacks else Markup("")
 
+    def shown_by(self, name: str, chosen: Chosen) -> Chosen:
+        """Return the choice that a panel shows: where two stand side by side it is not always the first."""
+        return chosen
+
     def sources(self, name: str, chosen: Chosen) -> tuple[list[OpenRun], list[str]]:
         """Return the runs and the regions that a figure shows, for the line below it once it is exported."""
         return [chosen.run], [chosen.region]

@@ -151,7 +151,8 @@ class Session:
             if chosen is None:
                 self._show_empty()
                 return
-            self.look = Look(frame.colours(chosen, self.results), self.mode, self._columns)
+            tokens, seen = frame.colours(chosen, self.results), self.selection
+            self.look = Look(tokens, self.mode, self._columns, seen.view, seen.favourites)
             page = self._page(self.selection.page, chosen)
             try:
                 page.refresh(chosen, self.look)
@@ -229,7 +230,8 @@ class Session:
             "beside_network": chosen.beside_network,
             "view": chosen.view,
         }
-        query = Selection(page=self.selection.page, theme=self.selection.theme, **resolved).query()
+        seen = {name: getattr(self.selection, name) for name in ("page", "favourites", "theme")}
+        query = Selection(**seen, **resolved).query()
         is_own = not self.controls.is_from_address and not self.controls.is_held and self._document is not None
         self.browser.param.update(
             address={"query": query, "push": is_own},
@@ -253,7 +255,7 @@ class Session:
         if chosen is None or kind not in exporting.KINDS:
             return
         page = self._page(self.selection.page, chosen)
-        card, table = page.cards.get(name), page.table(name, chosen)
+        shown, card, table = page.shown_by(name, chosen), page.cards.get(name), page.table(name, chosen)
         if kind == "csv" and table is not None:
             content = exporting.as_csv(table)
         elif card is None or card.shown is None:
@@ -261,6 +263,6 @@ class Session:
         else:
             told = frame.paper_footer(*page.sources(name, chosen))
             content = exporting.as_picture(card.shown.drawing, kind, width=card.width, height=card.height, footer=told)
-        parts = (chosen.run.network, chosen.run.recording, chosen.site, name)
-        file = exporting.file_name(*parts, kind=kind, is_simulated=chosen.run.is_simulated)
+        parts = (shown.run.network, shown.run.recording, shown.site, name)
+        file = exporting.file_name(*parts, kind=kind, is_simulated=shown.run.is_simulated)
         self.browser.download(file, exporting.KINDS[kind], base64.b64encode(content).decode("ascii"))
