@@ -15,7 +15,7 @@ from dashboard.figures.wording import elided, fixed, plural, thousands
 from dashboard.theme import region_token
 
 TITLE = "Every feature map with every site"
-HELP = """**What it shows.** A row is a site, the best match on top; across are the feature maps of all layers, a layer as
+HELP = """**What it shows.** A row is a site, the best match on top; across are the maps of all layers, each layer as
 wide as any other. The colour is the best r of a map's units with the site; where a cell holds several maps, of the best
 of them. Below chance a cell is left empty. The dots are the matches.
 
@@ -55,45 +55,64 @@ def data(
     above chance), match_layer and match_channel of each site, limits, and size of the grid. ``view``: what is looked
     at; by default everything, in a figure of ``width`` x ``height`` px.
     """
-    told = about(layers, matches, null, recording, region)
-    strips, n_sites = strips_of(told), len(told["sites"])
-    size = (width - _LEFT - _RIGHT, height - 6 - _BOTTOM)
-    view = view or View(strips.limits, (0.0, float(n_sites)), *size)
+    told = about(feature_maps, layers, matches, null, recording, region)
+    n_sites = len(told["sites"])
+    view = view or home(told, (width - _LEFT - _RIGHT, height - 6 - _BOTTOM))
     maps = feature_maps.sel(site=told["sites"]).transpose("feature_map", "site")
-    rows = _in_order(maps, strips)
+    rows = _in_order(maps, told["layers"])
     r = maps["correlation"].values[rows]
     edges = np.linspace(*view.x, max(view.width // CELL_PX, 1) + 1)
     frame = _cells(maps, rows, r, edges, told)
-    known = np.isfinite(r)
     frame.attrs = {
         **told,
-        "n_above": int((r[known] > told["chance"]).sum()),
-        "n_pairs": int(known.sum()),
-        "most": float(np.nanmax(r, initial=0)),
         "x": list(view.x),
         "y": list(view.y),
         "size": [view.width, view.height],
-        "grid": (n_sites, len(edges) - 1),
+        "grid": [n_sites, len(edges) - 1],
     }
     return frame
 
 
+def home(about: Mapping[str, Any], size: tuple[int, int]) -> View:
+    """Return the view of everything, in a frame of px."""
+    return View(strips_of(about).limits, (0.0, float(len(about["sites"]))), *size)
+
+
+def blank(about: Mapping[str, Any], view: View) -> pd.DataFrame:
+    """Return the data of a view before its cells are known."""
+    columns = ("site", "layer", "first_map", "last_map", "r", "channel", "y", "x", "column", "row")
+    frame = pd.DataFrame({name: np.empty(0, int) for name in columns})
+    limits = {"x": list(view.x), "y": list(view.y), "size": [view.width, view.height]}
+    frame.attrs = {**about, **limits, "grid": [len(about["sites"]), 1]}
+    return frame
+
+
 def about(
-    layers: xr.Dataset, matches: xr.Dataset, null: xr.Dataset, recording: xr.Dataset, region: str
+    feature_maps: xr.Dataset,
+    layers: xr.Dataset,
+    matches: xr.Dataset,
+    null: xr.Dataset,
+    recording: xr.Dataset,
+    region: str,
 ) -> dict[str, Any]:
-    """Return sites, layers and matches of a region, see ``data``."""
+    """Return what does not depend on the view, see ``data``."""
     regions = recording["region"].to_series().reindex(matches["site"].values)
     own = matches.isel(rank=0).sel(site=(regions == region).to_numpy())
     order = np.argsort(-np.nan_to_num(own["correlation"].values, nan=-np.inf), kind="stable")
     own = own.isel(site=order)
     names = [str(name) for name in layers["layer"].values]
     position = {name: k for k, name in enumerate(names)}
+    limit = chance.best_of_all(null, region)
+    r = feature_maps["correlation"].sel(site=own["site"].values).values
     return {
         "region": region,
         "sites": [str(name) for name in own["site"].values],
         "layers": names,
         "channels": layers["channels"].values.tolist(),
-        "chance": chance.best_of_all(null, region),
+        "chance": limit,
+        "n_above": int((r > limit).sum()),
+        "n_pairs": int(np.isfinite(r).sum()),
+        "most": float(np.nanmax(r, initial=0)),
         "match_layer": [position.get(str(name), -1) for name in own["layer"].values],
         "match_channel": own["channel"].values.tolist(),
         "n_maps": int(layers["channels"].sum()),
@@ -105,9 +124,7 @@ def strips_of(about: Mapping[str, Any]) -> Strips:
     return Strips(tuple(about["layers"]), tuple(about["channels"]))
 
 
-def describe(
-    data: pd.DataFrame, *, site: str | None = None, layer: str = "", regions: Sequence[str] = ()
-) -> Drawing:
+def describe(data: pd.DataFrame, *, site: str | None = None, layer: str = "", regions: Sequence[str] = ()) -> Drawing:
     """Describe the cells and the matches; the row of ``site`` and the strip of ``layer`` are marked."""
     told, n_sites = data.attrs, len(data.attrs["sites"])
     view, strips = View(tuple(told["x"]), tuple(told["y"]), *told["size"]), strips_of(told)
@@ -159,11 +176,9 @@ def keys(data: pd.DataFrame) -> list[Key]:
 def caption(data: pd.DataFrame) -> str:
     """Say how many pairs of a map and a site there are, and how many pass chance."""
     told = data.attrs
-    return (
-        f"{thousands(told['n_maps'])} maps of {plural(len(told['layers']), 'layer')} × "
-        f"{plural(len(told['sites']), 'site')}; {thousands(told['n_above'])} of {thousands(told['n_pairs'])} pairs above "
-        "chance; click, then zoom by wheel"
-    )
+    size = f"{thousands(told['n_maps'])} maps of {plural(len(told['layers']), 'layer')}"
+    above = f"{thousands(told['n_above'])} of {thousands(told['n_pairs'])} pairs above chance"
+    return f"{size} × {plural(len(told['sites']), 'site')}; {above}"
 
 
 def hit(data: pd.DataFrame, x: float, y: float) -> dict[str, Any] | None:
@@ -180,9 +195,9 @@ def hit(data: pd.DataFrame, x: float, y: float) -> dict[str, Any] | None:
     return {"site": str(cell["site"]), "layer": str(cell["layer"]), "channel": int(cell["channel"])}
 
 
-def _in_order(maps: xr.Dataset, strips: Strips) -> np.ndarray:
+def _in_order(maps: xr.Dataset, layers: Sequence[str]) -> np.ndarray:
     """Return the rows of the group, layer by layer in order and by channel."""
-    layer = pd.Index(strips.names).get_indexer(maps["layer"].values.astype(str))
+    layer = pd.Index(layers).get_indexer(maps["layer"].values.astype(str))
     return np.lexsort((maps["channel"].values, layer))
 
 

@@ -172,7 +172,8 @@ def element(mark: Mark) -> hv.Element:
         case "labels":
             return hv.Labels((c["x"], c["y"], list(c["text"])), ["x", "y"], "text", group=mark.role)
         case "image":
-            return hv.Image(c["image"][::-1], bounds=tuple(c["bounds"]), group=mark.role)
+            value = hv.Dimension("z", range=mark.limits or (None, None))  # else an image without a cell warns
+            return hv.Image(c["image"][::-1], bounds=tuple(c["bounds"]), vdims=value, group=mark.role)
 
 
 def numbers(values: object) -> np.ndarray:

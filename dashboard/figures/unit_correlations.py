@@ -64,8 +64,7 @@ def data(
     told = about(layers, matches, null, recording, site)
     r = unit_correlations["correlation"].sel(site=site).values
     size = (width - _LEFT - _RIGHT, height - 6 - _BOTTOM)
-    highest = [np.nanmin(r, initial=0), np.nanmax(r, initial=0)]
-    return cells(r, told, view or View((0.0, float(len(told["layers"]))), r_limits(*highest, told["chance"]), *size))
+    return cells(r, told, view or home(told, np.nanmin(r, initial=0), np.nanmax(r, initial=0), size))
 
 
 def about(
@@ -103,12 +102,26 @@ def strips_of(about: Mapping[str, Any]) -> Strips:
 
 
 def cells(r: np.ndarray, about: Mapping[str, Any], view: View) -> pd.DataFrame:
-    """Count the units, (unit,) r in float32, in the cells of a view; see ``data``. Takes time: some ms a million."""
+    """Count the units, (unit,) r in float32, in the cells of a view; see ``data``. It takes some ms a million."""
     strips = strips_of(about)
     seen = strips.between(*view.x)
     px = CELL_PX if seen.stop - seen.start > FEW else FEW_PX
     shape = (max(view.height // px, 1), max(view.width // px, 1))
-    count = _counted(_positions(strips)[seen], r[seen], view, shape)
+    return _tidy(_counted(_positions(strips)[seen], r[seen], view, shape), about, view)
+
+
+def blank(about: Mapping[str, Any], view: View) -> pd.DataFrame:
+    """Return the data of a view whose units are not counted yet."""
+    return _tidy(np.zeros((1, 1), int), about, view)
+
+
+def home(about: Mapping[str, Any], lowest: float, highest: float, size: tuple[int, int]) -> View:
+    """Return the view of everything: all layers, and every r from the lowest to the highest, in a frame of px."""
+    return View(strips_of(about).limits, r_limits(lowest, highest, about["chance"]), *size)
+
+
+def _tidy(count: np.ndarray, about: Mapping[str, Any], view: View) -> pd.DataFrame:
+    strips, shape = strips_of(about), count.shape
     row, column = np.nonzero(count)
     x, y = (np.linspace(*limits, n + 1) for limits, n in ((view.x, shape[1]), (view.y, shape[0])))
     layer = strips.layer_at((x[:-1] + x[1:]) / 2)
@@ -126,7 +139,8 @@ def cells(r: np.ndarray, about: Mapping[str, Any], view: View) -> pd.DataFrame:
             "row": row,
         }
     )
-    frame.attrs = {**about, "x": list(view.x), "y": list(view.y), "size": [view.width, view.height], "grid": shape}
+    size = [view.width, view.height]
+    frame.attrs = {**about, "x": list(view.x), "y": list(view.y), "size": size, "grid": list(shape)}
     return frame
 
 
@@ -181,7 +195,7 @@ def caption(data: pd.DataFrame) -> str:
     """Say how many units there are, and how many have no r."""
     told = data.attrs
     without = f", {thousands(told['n_without'])} without r" if told["n_without"] else ""
-    return f"{thousands(told['n_units'])} units{without}; click, then zoom by wheel; a double click shows all"
+    return f"{thousands(told['n_units'])} units{without}"
 
 
 def nearest(r: np.ndarray, about: Mapping[str, Any], view: View, x: float, y: float, radius_px: float = 10) -> Any:

@@ -10,6 +10,7 @@ from dashboard.figures.wording import fixed, plural, thousands
 from dashboard.results import Chosen
 from dashboard.views import map_card, untested_maps
 from dashboard.views.card import Card, Look
+from dashboard.views.explorers import MapExplorer
 from dashboard.views.figure_card import FigureCard
 from dashboard.views.frame import stat, title_line
 from dashboard.views.markup import Markup, tag
@@ -45,13 +46,16 @@ class FeatureMapsPage(Page):
                     panel("feature_maps_positions_runner_ups", class_="of-runner-ups"),
                     panel(
                         "map",
-                        body=tag("div", area("map"), class_="list fill-scroll", tabindex="0", aria_label="Selected map"),
+                        body=tag(
+                            "div", area("map"), class_="list fill-scroll", tabindex="0", aria_label="Selected map"
+                        ),
                     ),
                     class_="map-side",
                 ),
                 class_="row map-1",
             ),
             tag("div", panel("untested", body=area("untested")), class_="row"),
+            tag("div", panel("map_correlations"), class_="row explore tall"),
             area("footer", style="margin-top:auto"),
             class_="content",
         ),
@@ -69,6 +73,7 @@ class FeatureMapsPage(Page):
             FigureCard("validated_maps_sites", self.results, on_tap=to_map),
             FigureCard("feature_maps_positions", self.results, on_tap=self.go_through),
             FigureCard("feature_maps_positions_runner_ups", self.results, on_tap=self.go_through),
+            MapExplorer(self.results, self.choose, self.refresh),
         ]
 
     def refresh(self, chosen: Chosen, look: Look) -> None:

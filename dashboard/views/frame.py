@@ -1,6 +1,8 @@
 """What stands around every page: the bar with tabs and choices, the footer, the list of keys, and what is wrong."""
 
+import shlex
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -188,14 +190,15 @@ def broken_run(problem: Problem) -> Markup:
     )
 
 
-def not_computed(chosen: Chosen, lacks: Sequence[str]) -> Markup:
+def not_computed(chosen: Chosen, lacks: Sequence[str], settings: Mapping[str, Any] | None = None) -> Markup:
     """Say in place of a figure which analyses of the run it needs, and the command that computes them."""
     told = [TITLES.get(name, name) for name in lacks]
+    given = [f"--set={name}={value}" for name, value in (settings or {}).items()]
     return tag(
         "div",
         tag("h3", "Not computed yet"),
         tag("p", "; ".join(told) + "."),
-        command(f"unitscope analyse {chosen.run.digest[:12]} {' '.join(lacks)}"),
+        command(shlex.join(["unitscope", "analyse", chosen.run.digest[:12], *lacks, *given])),
         class_="not-computed",
     )
 

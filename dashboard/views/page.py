@@ -69,7 +69,7 @@ class Page(ABC):
         """Say what is missing for a figure and what would make it; nothing where nothing is."""
         if card.refusal:
             return refused(card.refusal)
-        return not_computed(chosen, card.lacks) if card.lacks else Markup("")
+        return not_computed(chosen, card.lacks, card.settings) if card.lacks else Markup("")
 
     def sources(self, name: str, chosen: Chosen) -> tuple[list[OpenRun], list[str]]:
         """Return the runs and the regions that a figure shows, for the line below it once it is exported."""

@@ -11,6 +11,7 @@ from dashboard.figures.wording import fixed, short, tick
 from dashboard.results import Chosen
 from dashboard.views import favourites
 from dashboard.views.card import Card, Look, head
+from dashboard.views.explorers import UnitExplorer
 from dashboard.views.frame import ceiling_note, folds_note, no_match, stat
 from dashboard.views.markup import Markup, joined, tag
 from dashboard.views.page import Page, area, panel
@@ -40,6 +41,7 @@ class SitePage(Page):
                 class_="row site-1",
             ),
             tag("div", panel("layers"), panel("units"), class_="row site-2"),
+            tag("div", panel("unit_correlations"), class_="row explore"),
             area("footer", style="margin-top:auto"),
             class_="content",
         ),
@@ -121,6 +123,7 @@ class SitePage(Page):
                 depends=("site", "rank"),
                 height=190,
             ),
+            UnitExplorer(self.results, self.choose, self.refresh),
         ]
 
     def areas(self, chosen: Chosen, look: Look) -> Mapping[str, object]:
