@@ -21,6 +21,9 @@ from engine.store import Run, list_runs, open_run, store_root
 COMPLETE = "complete"
 _RELIST_AFTER_S = 2.0
 _BYTES_IN_MEMORY = 2 * 2**30
+_READ_TO_CHECK = 2 * 2**20
+"""Of analyses that take more bytes only the files are looked for; their contents are checked when somebody reads them:
+r of all units with every site would be a gigabyte."""
 _UNFINISHED = "It is still computed, or was stopped. The same command goes on where it stopped."
 
 
@@ -251,7 +254,10 @@ class Results:
         version, probe = version_of(run), open_run(run.path)  # what a probe has read is not kept
         try:
             for group in probe.names:
-                probe.dataset(group)
+                if group in run.manifest["groups"]:
+                    probe.dataset(group)
+                else:
+                    probe.require(group, up_to=_READ_TO_CHECK)
         except EngineError as error:
             return _Checked(run, version, self._problem(run.network, run.recording, str(error)))
         return _Checked(run, version, None)

@@ -14,6 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from dashboard.figures import chance
+from engine.analyses.per_site import group_of_site
 from engine.runs import group_manifest
 from engine.store import Run, open_run
 
@@ -80,9 +81,17 @@ class OpenRun:
         with self._lock:
             self._run, self._loaded = open_run(self._run.path), {}  # an opened run holds its groups too
 
-    def has(self, name: str) -> bool:
-        """Say whether the run holds the group ``name``."""
-        return name in self.names
+    def has(self, name: str, site: str = "") -> bool:
+        """Say whether the run holds the group ``name``; of an analysis of single sites, that of ``site``."""
+        return (self.group_of(name, site) if site else name) in self.names
+
+    def group_of(self, name: str, site: str) -> str:
+        """Return the group that holds an analysis of one site."""
+        return group_of_site(name, self._site_ids, site)
+
+    @cached_property
+    def _site_ids(self) -> list[str]:
+        return [str(name) for name in self.dataset("recording")["site"].values]
 
     @cached_property
     def manifest(self) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ from tornado.web import ErrorHandler
 
 from dashboard.results import Results
 from dashboard.thumbnails import patterns
+from dashboard.views import explorers
 from dashboard.views.document import query_of
 from dashboard.views.session import Session
 from engine.errors import SettingsError
@@ -121,6 +122,7 @@ def make_server(
     origins = [f"{host}:{port}" for host in {_host(address), "localhost" if _is_loopback(address) else _host(address)}]
     if warm:
         Session(results)
+        explorers.warm()
     try:
         server = pn.io.server.get_server(
             {"/": page},  # type: ignore[dict-item]

@@ -26,7 +26,7 @@ DIRECTION = [
     ["matching", "footprints"],
     ["rescoring", "costs"],
     ["passes", "fields", "starts", "backprojection", "crops", "sharing", "gradients"],
-    ["holding", "reselection"],
+    ["holding", "reselection", "correlating"],
     ["merging"],
     ["sources"],
     ["analyses"],

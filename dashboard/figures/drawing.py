@@ -94,6 +94,11 @@ class Shown:
         self.mode = mode
         self._recolour()
 
+    def renderer_of(self, role: str) -> Any:
+        """Return the Bokeh renderer of the marks of a role."""
+        found = next(part for mark, part in zip(self.drawing.marks, self._parts, strict=True) if mark.role == role)
+        return found["glyph_renderer"]
+
     def on_tap(self, callback: Callable[[Any], None]) -> None:
         """Call ``callback`` with the ``key`` of the mark that was tapped; a tap beside all marks does nothing."""
 

@@ -172,7 +172,8 @@ def element(mark: Mark) -> hv.Element:
         case "labels":
             return hv.Labels((c["x"], c["y"], list(c["text"])), ["x", "y"], "text", group=mark.role)
         case "image":
-            return hv.Image(c["image"][::-1], bounds=tuple(c["bounds"]), group=mark.role)
+            value = hv.Dimension("z", range=mark.limits or (None, None))  # else an image without a cell warns
+            return hv.Image(c["image"][::-1], bounds=tuple(c["bounds"]), vdims=value, group=mark.role)
 
 
 def numbers(values: object) -> np.ndarray:
@@ -264,6 +265,16 @@ ROLES: Final[Mapping[str, Role]] = {
     "BasisStandardisedHeldOut": Role(fill="paper", stroke="region", width=1.25, dash=(3, 2)),
     "BasisError": Role(stroke="ink", width=1.25),
     "BasisValue": Role(fill="text2", font_px=10, align="center", baseline="bottom", offset=(0, -3)),
+    # all units, and all feature maps
+    "UnitDensity": Role(fill="network"),
+    "MapCorrelation": Role(fill="region"),
+    "MapMatch": Role(stroke="ink", width=1.25, size=7),
+    "LayerEdge": Role(stroke="grid", width=1),
+    "SelectedLayer": Role(fill="ink", alpha=(0.05, 0.08)),
+    "UnitMatch": Role(fill="network", stroke="paper", width=1.25, size=10),
+    "UnitName": Role(fill="ink", align="left", offset=(13, 0)),
+    "UnitNameLeft": Role(fill="ink", align="right", offset=(-13, 0)),
+    "ChanceNoteAbove": Role(fill="text2", align="right", baseline="bottom", offset=(-4, -3)),
     # notes in a frame
     "Note": Role(fill="text2", align="left"),
     "NoteRight": _NOTE,

@@ -87,6 +87,8 @@ class Card:
         self.shown: Shown | None = None
         self.lacks: tuple[str, ...] = ()
         """Groups that the run that is shown lacks for this figure."""
+        self.settings: dict[str, Any] = {}
+        """Settings of the analyses that it lacks, where the figure needs others than the defaults."""
         self.refusal = ""
         """What else there is not for this figure."""
         self._pane: pn.pane.Bokeh | None = None

@@ -9,9 +9,9 @@ import pandas as pd
 from dashboard.figures.wording import UNKNOWN, elided, signed, thousands
 from dashboard.results import Chosen
 from dashboard.runs import OpenRun
+from dashboard.state import FIELD
 from dashboard.thumbnails import address
 from dashboard.unit_fields import Sight
-from dashboard.state import FIELD
 from dashboard.views import field_view
 from dashboard.views.card import Look, head
 from dashboard.views.frame import no_match

@@ -11,6 +11,7 @@ from dashboard.figures.wording import fixed, plural, thousands
 from dashboard.results import Chosen
 from dashboard.views import map_card, untested_maps
 from dashboard.views.card import Card, Look
+from dashboard.views.explorers import MapExplorer
 from dashboard.views.figure_card import FigureCard
 from dashboard.views.frame import stat, title_line
 from dashboard.views.markup import Markup, tag
@@ -55,6 +56,7 @@ class FeatureMapsPage(Page):
                 class_="row map-1",
             ),
             tag("div", panel("untested", body=area("untested")), class_="row"),
+            tag("div", panel("map_correlations"), class_="row explore tall"),
             area("footer", style="margin-top:auto"),
             class_="content",
         ),
@@ -76,6 +78,7 @@ class FeatureMapsPage(Page):
             FigureCard("validated_maps_sites", self.results, on_tap=to_map),
             FigureCard("feature_maps_positions", self.results, on_tap=self.go_through),
             FigureCard("feature_maps_positions_runner_ups", self.results, on_tap=self.go_through),
+            MapExplorer(self.results, self.choose, self.refresh),
         ]
 
     def shows(self, name: str, chosen: Chosen) -> bool:

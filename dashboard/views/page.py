@@ -76,7 +76,7 @@ class Page(ABC):
         """Say what is missing for a figure and what would make it; nothing where nothing is."""
         if card.refusal:
             return refused(card.refusal)
-        return not_computed(chosen, card.lacks) if card.lacks else Markup("")
+        return not_computed(chosen, card.lacks, card.settings) if card.lacks else Markup("")
 
     def shown_by(self, name: str, chosen: Chosen) -> Chosen:
         """Return the choice that a panel shows: where two stand side by side it is not always the first."""

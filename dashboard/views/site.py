@@ -11,6 +11,7 @@ from dashboard.runs import OpenRun
 from dashboard.unit_fields import sight_of
 from dashboard.views import beside, favourites, site_cards
 from dashboard.views.card import Card, Look, head
+from dashboard.views.explorers import UnitExplorer
 from dashboard.views.markup import Markup, tag
 from dashboard.views.page import Page, area, panel
 from dashboard.views.site_header import header
@@ -42,6 +43,7 @@ class SitePage(Page):
                 class_="row site-1",
             ),
             tag("div", panel("layers"), panel("units"), class_="row site-2"),
+            tag("div", panel("unit_correlations"), class_="row explore"),
             area("footer", style="margin-top:auto"),
             class_="content",
         ),
@@ -63,7 +65,8 @@ class SitePage(Page):
         rail = site_cards.rail(self.choose)
         if self.variant:
             return [rail, *beside.cards(self.results, self.choose)]
-        return [rail, site_cards.scatter(self.choose), site_cards.layers(self.choose), site_cards.units()]
+        own = [site_cards.scatter(self.choose), site_cards.layers(self.choose), site_cards.units()]
+        return [rail, *own, UnitExplorer(self.results, self.choose, self.refresh)]
 
     def areas(self, chosen: Chosen, look: Look) -> Mapping[str, object]:
         """Head of the rail, header line, favourites and the selected image."""

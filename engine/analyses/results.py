@@ -22,7 +22,7 @@ import xarray as xr
 from tqdm import tqdm
 
 from engine.encoding import as_json, canonical_json
-from engine.errors import NotAvailableError, SettingsError
+from engine.errors import EngineError, NotAvailableError, SettingsError
 from engine.manifests import sha256
 from engine.sources import Source
 from engine.store import Run, add_group, open_run
@@ -109,13 +109,33 @@ class Analysis:
         ``settings`` as ``identified`` gives them. One that was computed without network and images, by an analysis that
         can, counts until these can be had.
         """
+        return self.is_group(source, self.name, seed, settings)
+
+    def is_group(self, source: Source, group: str, seed: int, settings: Mapping[str, Any]) -> bool:
+        """Say of a group of the run what ``is_stored`` says of the result."""
         run = source.run
-        if self.name not in run.names or run.verify(self.name):
+        if group not in run.names or run.verify(group):
             return False
-        about = run.attributes(self.name)
+        about = run.attributes(group)
         reads = about.get("reads", {})
         is_same = about.get("key") == self.key(seed, settings) and reads == {name: key_in(run, name) for name in reads}
         return is_same and (not about.get("without_source") or source.missing() is not None)
+
+    def stored_with(self, run: Run) -> str:
+        """Say what the result that a run holds was made with; "" if it holds none."""
+        if self.name not in run.names:
+            return ""
+        try:
+            about = run.attributes(self.name)
+        except EngineError:
+            return "damage"
+        if about.get("analysis_version", self.module.VERSION) != self.module.VERSION:
+            return f"version {about['analysis_version']} of the analysis"
+        made_with, names = (
+            {"seed": about.get("seed", 0), **about.get("analysis_settings", {})},
+            ["seed", *self.defaults],
+        )
+        return ", ".join(f"{name}={made_with[name]}" for name in names if name in made_with)
 
     def missing(self, source: Source) -> str | None:
         """Say in a sentence what the run, or this machine, lacks for the analysis; None if it can be computed."""
@@ -145,7 +165,21 @@ class Analysis:
         identified = self.identified(run, settings)
         if self.is_stored(source, seed, identified):
             return run.dataset(self.name)
-        lacking = self.missing(source)
+        dataset, about = self.computed(source, seed, settings, progress=progress)
+        made_with = {"key": self.key(seed, identified), "seed": seed, "analysis_settings": identified}
+        return add_group(run, self.name, dataset, {**made_with, **about})
+
+    def computed(
+        self, source: Source, seed: int, settings: Mapping[str, Any], *, progress: bool
+    ) -> tuple[xr.Dataset, dict[str, Any]]:
+        """Compute the result, and return what is stored of how that was done.
+
+        Raises
+        ------
+        NotAvailableError
+            If the run, or this machine, lacks what it needs.
+        """
+        run, lacking = source.run, self.missing(source)
         if lacking:
             raise NotAvailableError(f"{self.name} of {run.network}@{run.recording} cannot be computed: {lacking}")
         watched, started = _WatchedRun(run.path), time.monotonic()
@@ -154,10 +188,7 @@ class Analysis:
                 dataset = self.module.compute(watched, source, seed=seed, **settings)
         else:
             dataset = self.module.compute(watched, seed=seed, **settings)
-        about = {
-            "key": self.key(seed, identified),
-            "seed": seed,
-            "analysis_settings": identified,
+        return dataset, {
             "analysis_version": self.module.VERSION,
             "reads": watched.read,
             "without_source": self.takes_source and source.missing() is not None,
@@ -165,7 +196,6 @@ class Analysis:
             "seconds": round(time.monotonic() - started, 2),
             "computed": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        return add_group(run, self.name, dataset, about)
 
     def _told(self) -> str:
         empty = inspect.Parameter.empty
