@@ -33,6 +33,7 @@ ADDRESS = (
     "stimulus",
     "beside_site",
     "beside_network",
+    "view",
     "theme",
 )
 """What the address holds, in this order."""
@@ -60,6 +61,7 @@ class Selection(param.Parameterized):
     stimulus = param.String(default="", doc="Stimulus; empty = the one that drives the site most.")
     beside_site = param.String(default="", doc="Second site, shown beside the first.")
     beside_network = param.String(default="", doc="Second network, shown beside the first.")
+    view = param.String(default="", doc="Which of its figures a page with a choice shows; empty = the first.")
     theme = param.Selector(default="light", objects=["light", "dark"], doc="Ink on paper, or paper on ink.")  # type: ignore[var-annotated]
 
     def query(self) -> str:

@@ -8,7 +8,7 @@ from dashboard.figures.wording import fixed, plural, thousands
 from dashboard.results import Chosen, Problem, Results
 from dashboard.runs import OpenRun
 from dashboard.state import PAGES, Selection
-from dashboard.theme import CONTROL, network_token, region_token
+from dashboard.theme import CONTROL, NETWORK_TOKENS, network_token, region_token
 from dashboard.views.markup import Markup, icon, joined, tag
 from engine.analyses import TITLES
 
@@ -51,10 +51,17 @@ def network_of(chosen: Chosen, results: Results) -> str:
 
 
 def tokens_of(chosen: Chosen, results: Results) -> dict[str, str]:
-    """Return the colour tokens of all networks of the recording, by the digest of the run."""
+    """Return the colour tokens of all networks of the recording, by the digest of the run.
+
+    Where there are more than colours, the chosen one has the first, one beside it the second, and all others are grey.
+    """
     runs = results.runs(chosen.run.recording)
-    trained = [run.digest for run in runs if not run.is_control]
-    return {run.digest: CONTROL if run.is_control else network_token(trained.index(run.digest)) for run in runs}
+    coloured = [run.digest for run in runs if not run.is_control]
+    if len(coloured) > len(NETWORK_TOKENS):
+        shown = [chosen.run, *([chosen.beside.run] if chosen.beside is not None else [])]
+        coloured = [digest for digest in dict.fromkeys(run.digest for run in shown) if digest in coloured]
+    tokens = {digest: network_token(place) for place, digest in enumerate(coloured)}
+    return {run.digest: tokens.get(run.digest, CONTROL) for run in runs}
 
 
 def bar(selection: Selection, results: Results, chosen: Chosen | None) -> Markup:
@@ -282,10 +289,11 @@ def _recording_choice(results: Results, chosen: Chosen) -> list[Markup]:
 
 
 def _network_choice(results: Results, chosen: Chosen) -> list[Markup]:
+    tokens = tokens_of(chosen, results)
     items = [
         tag(
             "button",
-            _dot(tokens_of(chosen, results)[run.digest]),
+            _dot(tokens[run.digest]),
             tag("span", run.network_title),
             tag("span", run.network, class_="quiet") if run.network != run.network_title else None,
             data_do="select",

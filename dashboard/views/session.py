@@ -169,6 +169,7 @@ class Session:
             "stimulus": chosen.stimulus,
             "beside_site": chosen.beside_site,
             "beside_network": chosen.beside_network,
+            "view": chosen.view,
         }
         query = Selection(page=self.selection.page, theme=self.selection.theme, **resolved).query()
         is_own = not self.controls.is_from_address and not self.controls.is_held and self._document is not None
