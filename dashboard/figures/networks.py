@@ -147,7 +147,9 @@ def caption(data: pd.DataFrame) -> str:
 
 
 def last(data: pd.DataFrame, selected: str | None) -> pd.DataFrame:
-    """Return the rows with that of the selected network at the end, where it lies above the others."""
+    """Return the rows, of many networks the selected one at the end, where it lies above the others."""
+    if len(data) <= MOST_NAMED:
+        return data
     return data.iloc[np.argsort((data["network"] == selected).to_numpy(), kind="stable")]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from dashboard.figures import linear_metric
-from dashboard.figures.wording import fixed, plural, signed
+from dashboard.figures.wording import fixed, plural, signed, thousands
 from dashboard.results import Chosen
 from dashboard.views.card import Card, Look
 from dashboard.views.figure_card import FigureCard
@@ -89,12 +89,9 @@ def decoded(chosen: Chosen) -> Markup:
     condition, population = np.unravel_index(int(np.nanargmax(values.values)), values.shape)
     who = POPULATIONS[str(values["population"].values[population])]
     how = CONDITIONS[str(values["condition"].values[condition])]
-    note = (
-        f"chance {fixed(float(found.attrs['chance']), 3)}; {who} {how}"
-        if how == "within"
-        else (f"chance {fixed(float(found.attrs['chance']), 3)}; {how}")
-    )
-    return stat(label, fixed(float(values.values[condition, population])), f"{note}, n = {int(one['n_stimuli'])}")
+    told = [f"chance {fixed(float(found.attrs['chance']), 3)}", f"{who} {how}" if how == "within" else how]
+    note = f"{'; '.join(told)}, n = {thousands(int(one['n_stimuli']))}"
+    return stat(label, fixed(float(values.values[condition, population])), note)
 
 
 def rotated(chosen: Chosen) -> Markup:

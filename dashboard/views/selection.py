@@ -136,7 +136,9 @@ def needed(chosen: Chosen) -> Markup:
     n, status = float(one["n_95"]), str(one["fit_status"].values)
     if not np.isfinite(n):
         return stat(label, "n/a", status)
-    return stat(label, short(n), f"of an asymptote of {fixed(float(one['asymptote']))}" + _extrapolated(status))
+    is_beyond = status == "extrapolated" or n > float(one["size"].max())
+    told = f"asymptote {fixed(float(one['asymptote']))}" + (", by extrapolation" if is_beyond else "")
+    return stat(label, short(n), told)
 
 
 def above_chance(chosen: Chosen) -> Markup:
@@ -188,7 +190,3 @@ def compare(chosen: Chosen, others: list[OpenRun]) -> Markup:
         command(told),
         class_="not-computed",
     )
-
-
-def _extrapolated(status: str) -> str:
-    return ", by extrapolation" if status == "extrapolated" else ""
