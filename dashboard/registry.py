@@ -266,6 +266,7 @@ _LIST: Final = (
     Figure("unit_distribution", ("unit_counts", "matches", "null", "recording", "layers"), "", 660, 240),
     Figure("runner_up_positions", ("matches", "layers", "recording"), "8, for one site", 320, 320),
     # of a region
+    Figure("responses_sites", ("recording", "matches", "match_responses"), "2", 940, 310),
     Figure("neural_correlation", ("neural_correlation*",), "3, 4, S8", 940, 330),
     Figure("v4_against_it", ("neural_correlation*",), "3", 376, 376, make=_two_regions, n_regions=2),
     Figure("site_by_site", ("matches*", "recording"), "", 376, 376, make=_site_by_site, n_others=1),

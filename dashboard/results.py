@@ -3,6 +3,7 @@
 import shlex
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -200,8 +201,7 @@ class Results:
         stimulus = _either(selection.stimulus, ["", *run.stimuli], "stimulus", missed)
         feature_map = _either(selection.feature_map, ["", *run.maps_of(region)], "feature map", missed)
         beside_site = _either(selection.beside_site, ["", *run.sites(region).index], "site", missed)
-        networks = [other.network for other in runs if region in other.regions and site in other.sites(region).index]
-        beside_network = _either(selection.beside_network, ["", *networks], "network", missed)
+        beside_network = _either(selection.beside_network, _with_site(runs, selection, region, site), "network", missed)
         beside = None
         if beside_site not in ("", site):
             beside = Chosen(run, region, beside_site, 0, "", stimulus)
@@ -305,6 +305,13 @@ def _told_apart(names: list[str], data: list[tuple[str, str]]) -> list[str]:
         name if newest[name] == (responses, stimuli) else f"{name} (responses {responses[:6]}, images {stimuli[:6]})"
         for name, (responses, stimuli) in zip(names, data, strict=True)
     ]
+
+
+def _with_site(runs: Sequence[OpenRun], selection: Selection, region: str, site: str) -> list[str]:
+    """Return the networks that can stand beside another one; nothing is read where none is asked for."""
+    if not selection.beside_network:
+        return [""]
+    return ["", *(run.network for run in runs if region in run.regions and site in run.sites(region).index)]
 
 
 def _either(wanted: str, there: list[str], what: str, missed: list[str]) -> str:

@@ -36,7 +36,7 @@ KEYS = (
 )
 _SITE = ("greedy", "one_to_one", "greedy_held_out", "one_to_one_held_out", "rank", "n_sharing", "n_sharing_map")
 _REGION = ("n_sites", "n_matched", "n_assigned", "n_distinct", "n_shared", "n_shared_map", "n_changed", "is_exact")
-_NOTES = 0.24
+_NOTES = 0.36
 _SAME = 1e-9
 
 
@@ -92,8 +92,8 @@ def describe(
             points("UnitFavourite", x[shared], greedy[shared]),
             points("SelectionHalo", x[at], greedy[at]),
             points("Selection", x[at], greedy[at]),
-            labels("NoteInk", left + 0.4, high + 0.7 * room, _sharing(data.attrs)),
-            labels("Note", left + 0.4, high + 0.3 * room, _cost(data.attrs)),
+            labels("NoteInk", left + 0.4, high + 0.82 * room, _sharing(data.attrs)),
+            labels("Note", left + 0.4, high + 0.48 * room, _cost(data.attrs)),
             boxes(
                 "Hit",
                 x - 0.5,

@@ -37,6 +37,8 @@ KEYS = (
 CONDITIONS = {"within": "i", "to_neural": "ii", "from_neural": "iii"}
 SITES, PIXELS = "Sites", "Best pixels"
 _GAP = 0.9
+_TITLES = 0.1
+"""Room above the bars for the names of their groups, as a share of the axis."""
 _LEFT, _RIGHT, _INSET, _DOT = 0.42, 0.22, 0.13, 0.37
 """Edges of a bar and of the bar in front of it, and the place of its dot, beside it."""
 
@@ -125,14 +127,14 @@ def describe(data: pd.DataFrame, *, regions: Sequence[str] = (), width: int = 66
         ],
         Axes(
             (left, right),
-            (0, top),
+            (0, top * (1 + _TITLES)),
             [(float(place), f"({text})") for place, text in zip(centre, data["condition"], strict=True)],
             r_ticks(0, top, most=6),
             "Condition: (i) within, (ii) learned on units, tested on sites, (iii) the reverse",
             "Share of images decoded",
             left=52,
             right=12,
-            top=26,
+            top=6,
             bottom=44,
         ),
         {"region": region, "network": str(token[1]) if len(token) > 1 else "network1"},

@@ -97,7 +97,7 @@ def describe(
         ],
         Axes(
             (left, right),
-            (low, 1.02),
+            (low, max(1.02, float(np.nanmax(r, initial=0)) + 0.07)),
             name_ticks(names, width - 70),
             r_ticks(low, 1.0, most=4),
             "Site, by r",

@@ -35,7 +35,7 @@ KEYS = (
     Key("box", "chance, held-out", "band2"),
 )
 _ASIDE = 0.2
-_NOTES_TO = 1.17
+_NOTES_TO = 1.27
 _COLUMNS = (
     "correlation",
     "correlation_low",
@@ -91,8 +91,8 @@ def describe(data: pd.DataFrame, *, site: str | None = None, network: str = "net
             points("NetworkSite", x - _ASIDE, r, **token),
             points("SelectionHalo", x[at] - _ASIDE, r[at]),
             points("Selection", x[at] - _ASIDE, r[at]),
-            labels("NoteInk", left + 0.4, 1.13, _medians(data.attrs)),
-            labels("Note", left + 0.4, 1.06, _unreliable(data)),
+            labels("NoteInk", left + 0.4, 1.22, _medians(data.attrs)),
+            labels("Note", left + 0.4, 1.13, _unreliable(data)),
             boxes(
                 "Hit",
                 x - 0.5,

@@ -44,6 +44,8 @@ LABELS: Final = {
 _ON_LOG: Final = ("parameters", "units")
 _VALUES = ("correlation", "correlation_low", "correlation_high", "held_out", "chance_median")
 _NAME_HEIGHT = 0.06
+MOST_NAMED = 8
+"""Of more networks only the selected one has its name, its held-out r and its interval."""
 
 
 def data(networks: xr.Dataset, region: str, *, against: Against = "top1") -> pd.DataFrame:
@@ -85,6 +87,7 @@ def data(networks: xr.Dataset, region: str, *, against: Against = "top1") -> pd.
 def describe(data: pd.DataFrame, *, selected: str | None = None, regions: tuple[str, ...] = ()) -> Drawing:
     """Describe the scatter of one region; ``selected`` is the title of a network."""
     about, against = data.attrs, data.attrs["against"]
+    data = last(data, selected)
     values = {name: data[name].to_numpy(dtype=float) for name in _VALUES}
     x = data[against].to_numpy(dtype=float)
     x = np.log10(x) if against in _ON_LOG else x
@@ -94,22 +97,25 @@ def describe(data: pd.DataFrame, *, selected: str | None = None, regions: tuple[
     top = high + 0.09 * (high - low) * (len(notes) + 0.3)
     names, token = data["network"].to_numpy(dtype=object), data["token"].to_numpy(dtype=object)
     r, held_out = values["correlation"], values["held_out"]
-    is_right = x > left + 0.6 * (right - left)
-    at = np.flatnonzero(names == selected)
-    y_names = apart(r, _NAME_HEIGHT * (top - low))
+    ends = values["correlation_low"], values["correlation_high"]
+    at, told = np.flatnonzero(names == selected), named(names, selected)
+    is_right = told & (x > left + 0.6 * (right - left))
+    is_left = told & ~is_right
+    y_names = np.where(told, r, np.nan)
+    y_names[told] = apart(r[told], _NAME_HEIGHT * (top - low))
     written = np.array([elided(str(name), 42) for name in names], dtype=object)
     region = region_token(about["region"], regions)
     return Drawing(
         [
             boxes("Chance", left, 0, right, np.max(values["chance_median"], initial=-np.inf)),
             line("Zero", [left, right], [0, 0]),
-            segments("IntervalY", x, values["correlation_low"], x, values["correlation_high"], token=token),
-            segments("ToHeldOut", x, held_out, x, r, token=token),
-            points("NetworkHeldOut", x, held_out, token=token),
+            segments("IntervalY", x[told], ends[0][told], x[told], ends[1][told], token=token[told]),
+            segments("ToHeldOut", x[told], held_out[told], x[told], r[told], token=token[told]),
+            points("NetworkHeldOut", x[told], held_out[told], token=token[told]),
             points("NetworkMatch", x, r, token=token, key=names, text=_tooltips(data)),
             points("SelectionHalo", x[at], r[at]),
             points("Selection", x[at], r[at]),
-            labels("PointName", x[~is_right], y_names[~is_right], written[~is_right]),
+            labels("PointName", x[is_left], y_names[is_left], written[is_left]),
             labels("PointNameLeft", x[is_right], y_names[is_right], written[is_right]),
             labels("Note", left, top - 0.085 * (high - low) * (np.arange(len(notes)) + 0.6), notes),
         ],
@@ -136,7 +142,20 @@ def caption(data: pd.DataFrame) -> str:
     what = LABELS[about["against"]].split(" (")[0]
     told = [plural(len(data), "network"), plural(about["n_sites"], f"{about['region']} site")]
     left_out = about["n_left_out"]
+    told += ["held-out r and interval of the selected one"] if len(data) > MOST_NAMED else []
     return ", ".join(told + ([f"{plural(left_out, 'network')} left out: {what} not known"] if left_out else []))
+
+
+def last(data: pd.DataFrame, selected: str | None) -> pd.DataFrame:
+    """Return the rows, of many networks the selected one at the end, where it lies above the others."""
+    if len(data) <= MOST_NAMED:
+        return data
+    return data.iloc[np.argsort((data["network"] == selected).to_numpy(), kind="stable")]
+
+
+def named(names: np.ndarray, selected: str | None) -> np.ndarray:
+    """Return which networks are named: all, or of many the selected one."""
+    return np.full(len(names), True) if len(names) <= MOST_NAMED else names == selected
 
 
 _TOOLTIP = (

@@ -31,6 +31,9 @@ KEYS = (
     Key("box", "chance: median r with shuffled images", "band2"),
 )
 MOST_LAYERS = 16
+MOST_NETWORKS = 12
+"""More than so many are a long list: rows keep their height, and the axis stands on top."""
+_ROW_PX, _EDGE_PX = 20, 46
 _VALUES = ("correlation", "correlation_low", "correlation_high", "held_out", "held_out_low", "held_out_high")
 _NAME_PX, _NUMBERS_PX = 6.6, 96
 
@@ -106,6 +109,7 @@ def describe(data: pd.DataFrame, *, width: int = 940, selected: str | None = Non
     r, held_out = values["correlation"], values["held_out"]
     numbers = np.array([f"{fixed(a)} · {fixed(b)}" for a, b in zip(r, held_out, strict=True)], dtype=object)
     chosen = is_network & (keys == selected)
+    is_long = int(is_network.sum()) > MOST_NETWORKS
     spans = [(values[f"{name}_low"], values[f"{name}_high"]) for name in ("correlation", "held_out")]
     return Drawing(
         [
@@ -131,10 +135,12 @@ def describe(data: pd.DataFrame, *, width: int = 940, selected: str | None = Non
             (),
             _label(data),
             grid="x",
+            is_x_on_top=is_long,
             left=4,
             right=8,
-            top=4,
-            bottom=44,
+            top=_EDGE_PX if is_long else 4,
+            bottom=8 if is_long else 44,
+            height=int(-bottom * _ROW_PX) + _EDGE_PX + 8 if is_long else None,
         ),
         {"network": str(token[0]) if len(token) else "network1"},
         Hit("Hit", _TOOLTIP),

@@ -34,6 +34,8 @@ KEYS = (
 )
 _VALUES = ("correlation", "rounding", "held_out")
 _NAME_HEIGHT = 0.07
+_NAME_WIDTH = 0.42
+"""Room to the right of the curves for names, as a share of the axis."""
 
 
 def data(pool_sizes: Mapping[str, xr.Dataset], region: str, *, controls: Collection[str] = ()) -> pd.DataFrame:
@@ -115,14 +117,14 @@ def describe(data: pd.DataFrame, *, selected: str | None = None) -> Drawing:
             labels("ChanceNoteTop", *_random_note(widest, right)),
         ],
         Axes(
-            (0, right),
+            (0, right * (1 + _NAME_WIDTH)),
             (low, high),
             [(float(power), short(10.0**power)) for power in range(int(right) + 1)],
             r_ticks(low, high, most=6),
             "Candidate units, drawn at random (log)",
             f"Expected best r, median over {about['region']} sites",
             left=52,
-            right=200,
+            right=16,
             bottom=46,
         ),
         {"network": str(token["token"][0]) if len(ends) else "network1"},

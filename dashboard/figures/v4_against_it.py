@@ -8,6 +8,7 @@ import xarray as xr
 
 from dashboard.figures.keys import Key
 from dashboard.figures.marks import Axes, Drawing, Hit, boxes, labels, line, points, segments
+from dashboard.figures.networks import last, named
 from dashboard.figures.placement import apart
 from dashboard.figures.scales import r_limits, r_ticks
 from dashboard.figures.wording import elided, fixed, plural
@@ -66,17 +67,21 @@ def data(
 def describe(data: pd.DataFrame, *, selected: str | None = None, all_regions: tuple[str, ...] = ()) -> Drawing:
     """Describe the scatter, square; ``selected`` is the title of a network."""
     first, second = data.attrs["regions"]
+    data = last(data, selected)
 
     def of(name: str, region: str) -> np.ndarray:
         return data[f"{name}_{region}"].to_numpy(dtype=float)
 
     x, y = of("correlation", first), of("correlation", second)
     held_x, held_y = of("held_out", first), of("held_out", second)
+    ends_x, ends_y = ((of("correlation_low", name), of("correlation_high", name)) for name in (first, second))
     low, high = r_limits(*(of(name, region) for name in _VALUES for region in (first, second)))
     names, token = data["network"].to_numpy(dtype=object), data["token"].to_numpy(dtype=object)
     limit_x, limit_y = (np.max(of("chance_median", region), initial=-np.inf) for region in (first, second))
     at = np.flatnonzero(names == selected)
-    is_right = x > low + 0.6 * (high - low)
+    told = named(names, selected)
+    is_right = told & (x > low + 0.6 * (high - low))
+    is_left = told & ~is_right
     written = np.array([elided(str(name), 24) for name in names], dtype=object)
     ticks, least = r_ticks(low, high), _NAME_HEIGHT * (high - low)
     return Drawing(
@@ -85,14 +90,14 @@ def describe(data: pd.DataFrame, *, selected: str | None = None, all_regions: tu
             boxes("ChanceY", low, 0, high, limit_y),
             line("Zero", [low, high, np.nan, 0, 0], [0, 0, np.nan, low, high]),
             line("Identity", [low, high], [low, high]),
-            segments("ToHeldOut", held_x, held_y, x, y, token=token),
-            segments("IntervalX", of("correlation_low", first), y, of("correlation_high", first), y, token=token),
-            segments("IntervalY", x, of("correlation_low", second), x, of("correlation_high", second), token=token),
-            points("NetworkHeldOut", held_x, held_y, token=token),
+            segments("ToHeldOut", held_x[told], held_y[told], x[told], y[told], token=token[told]),
+            segments("IntervalX", ends_x[0][told], y[told], ends_x[1][told], y[told], token=token[told]),
+            segments("IntervalY", x[told], ends_y[0][told], x[told], ends_y[1][told], token=token[told]),
+            points("NetworkHeldOut", held_x[told], held_y[told], token=token[told]),
             points("NetworkMatch", x, y, token=token, key=names, first=_written(x, held_x), second=_written(y, held_y)),
             points("SelectionHalo", x[at], y[at]),
             points("Selection", x[at], y[at]),
-            labels("PointName", x[~is_right], apart(y[~is_right], least), written[~is_right]),
+            labels("PointName", x[is_left], apart(y[is_left], least), written[is_left]),
             labels("PointNameLeft", x[is_right], apart(y[is_right], least), written[is_right]),
         ],
         Axes(

@@ -57,6 +57,8 @@ class Card:
         Says what else there is not for the figure, in a sentence; empty where there is all.
     width, height
         In px; where the page's grid gives the size, only the proportions of an exported figure.
+    is_scrolled
+        Whether a figure that asks for more height than its place has gets it, and is scrolled.
     """
 
     def __init__(
@@ -74,13 +76,14 @@ class Card:
         width: int = 540,
         height: int = 240,
         is_stretched: bool = True,
+        is_scrolled: bool = False,
     ) -> None:
         self.name, self.module = name, module
         self._missing, self._unfit = missing, unfit
         self.width, self.height = width, height
         self._data, self._describe = data, describe
         self._depends, self._marks = tuple(depends), tuple(marks)
-        self._on_tap, self._is_stretched = on_tap, is_stretched
+        self._on_tap, self._is_stretched, self._is_scrolled = on_tap, is_stretched, is_scrolled
         self._key: tuple = ()
         self._drawn: tuple = ()
         self.data: Any = None
@@ -126,21 +129,22 @@ class Card:
         self._pane = pn.pane.Bokeh(self.shown.figure if self.shown is not None else None, **size)
         return self._pane
 
-    def head(self, look: Look, *, extra: object = None) -> Markup:
+    def head(self, look: Look, *, extra: object = None, below: object = None) -> Markup:
         """Return title, caption, keys, help and export of the figure as it is shown."""
         if not self.has_figure:
             title = getattr(self.module, "TITLE", "") or self.name.replace("_", " ").capitalize()
-            return head(self.name, title, "", help_text=self.module.HELP, extra=extra, exports=())
+            return head(self.name, title, "", help_text=self.module.HELP, keys=below, extra=extra, exports=())
         keys = getattr(self.module, "keys", None)
         shown = keys(self.data) if keys else getattr(self.module, "KEYS", ())
         title = self.module.title(self.data) if hasattr(self.module, "title") else self.module.TITLE
         caption = getattr(self.module, "caption", lambda _: "")(self.data)
         line = Markup(keys_html(shown, look.colours)) if shown else None
-        return head(self.name, title, caption, help_text=self.module.HELP, keys=line, extra=extra)
+        return head(self.name, title, caption, help_text=self.module.HELP, keys=[below, line], extra=extra)
 
     def _draw(self, drawing: Drawing, mode: Mode) -> None:
         if self.shown is not None and _same_marks(self.shown.drawing, drawing):
             self.shown.swap(drawing)
+            self._set_least_height(drawing)
             for hover in self.shown.figure.toolbar.tools:
                 if isinstance(hover, HoverTool) and drawing.hit and hover.tooltips != drawing.hit.tooltip:
                     hover.tooltips = drawing.hit.tooltip
@@ -152,10 +156,15 @@ class Card:
         )
         if self._is_stretched:
             self.shown.figure.sizing_mode = "stretch_both"
+        self._set_least_height(drawing)
         if self._on_tap is not None:
             self.shown.on_tap(self._on_tap)
         if self._pane is not None:
             self._pane.object = self.shown.figure
+
+    def _set_least_height(self, drawing: Drawing) -> None:
+        if self._is_scrolled and self.shown is not None:
+            self.shown.figure.min_height = drawing.axes.height
 
 
 def head(

@@ -5,11 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from dashboard.figures.marks import TOKEN, Drawing
 from dashboard.registry import FIGURES, Asked
 from dashboard.results import Chosen, Results
 from dashboard.runs import OpenRun
+from dashboard.theme import CONTROL
 from dashboard.views.card import Card, Look
 from dashboard.views.frame import tokens_of
 from engine.analyses import TITLES
@@ -35,6 +37,8 @@ class FigureCard(Card):
         In px, in place of the registry's.
     least_runs
         Runs that it must compare to be worth its place on the page.
+    is_scrolled
+        Whether it gets the height that it asks for, and is scrolled.
     """
 
     def __init__(
@@ -47,12 +51,13 @@ class FigureCard(Card):
         width: int = 0,
         height: int = 0,
         least_runs: int = 1,
+        is_scrolled: bool = False,
     ) -> None:
         self.figure, self._results, self._least_runs = FIGURES[name], results, least_runs
         super().__init__(
             name,
             self.figure.module,
-            lambda chosen, _: self.figure.data(self.asked(chosen)),
+            lambda chosen, _: self._data_chosen(chosen),
             self._describe_chosen,
             depends=sorted({"region", *self.figure.takes}),
             marks=[*(_CHOICE.get(mark, mark) for mark in sorted(self.figure.marks - {"selected"})), *marks],
@@ -61,6 +66,7 @@ class FigureCard(Card):
             unfit=self._why_not,
             width=width or self.figure.width,
             height=height or self.figure.height,
+            is_scrolled=is_scrolled,
         )
         self._versions: tuple = ()
 
@@ -97,6 +103,10 @@ class FigureCard(Card):
         self._versions = versions
         return super().refresh(chosen, look)
 
+    def _data_chosen(self, chosen: Chosen) -> Any:
+        asked = self.asked(chosen)
+        return coloured(self.figure.data(asked), asked.tokens)
+
     def _describe_chosen(self, data: Any, chosen: Chosen, look: Look) -> Drawing:
         asked = self.asked(chosen)
         selected = {
@@ -108,7 +118,23 @@ class FigureCard(Card):
             "selected": asked.title,
         }
         drawing = self.figure.describe(data, asked, selected)
-        return recoloured(drawing, {asked.in_order[title]: token for title, token in asked.tokens.items()})
+        if is_coloured(data):
+            return drawing
+        tokens = {asked.in_order[title]: token for title, token in asked.tokens.items()}
+        return recoloured(drawing, {old: new for old, new in tokens.items() if old != CONTROL})
+
+
+def is_coloured(data: Any) -> bool:
+    """Say whether a figure's data hold a network and its colour in each row."""
+    return isinstance(data, pd.DataFrame) and {"network", "token"} <= set(data.columns)
+
+
+def coloured(data: Any, tokens: Mapping[str, str]) -> Any:
+    """Return the data of a figure with the colours that its networks, named by their titles, have on the page."""
+    if not is_coloured(data):
+        return data
+    rows = zip(data["network"], data["token"], strict=True)
+    return data.assign(token=np.array([tokens.get(title, old) for title, old in rows], dtype=object))
 
 
 def recoloured(drawing: Drawing, tokens: Mapping[str, str]) -> Drawing:

@@ -10,7 +10,7 @@ from dashboard.requests import analyse_command
 from dashboard.results import Chosen, Problem, Results
 from dashboard.runs import OpenRun
 from dashboard.state import PAGES, Selection
-from dashboard.theme import CONTROL, network_token, region_token
+from dashboard.theme import CONTROL, NETWORK_TOKENS, network_token, region_token
 from dashboard.views import working
 from dashboard.views.markup import Markup, icon, joined, tag
 from engine.analyses import TITLES
@@ -79,10 +79,17 @@ def network_of(chosen: Chosen, results: Results) -> str:
 
 
 def tokens_of(chosen: Chosen, results: Results) -> dict[str, str]:
-    """Return the colour tokens of all networks of the recording, by the digest of the run."""
+    """Return the colour tokens of all networks of the recording, by the digest of the run.
+
+    Where there are more than colours, the chosen one has the first, one beside it the second, and all others are grey.
+    """
     runs = results.runs(chosen.run.recording)
-    trained = {run.digest: place for place, run in enumerate(run for run in runs if not run.is_control)}
-    return {run.digest: network_token(trained[run.digest]) if run.digest in trained else CONTROL for run in runs}
+    coloured = [run.digest for run in runs if not run.is_control]
+    if len(coloured) > len(NETWORK_TOKENS):
+        shown = [chosen.run, *([chosen.beside.run] if chosen.beside is not None else [])]
+        coloured = [digest for digest in dict.fromkeys(run.digest for run in shown) if digest in coloured]
+    tokens = {digest: network_token(place) for place, digest in enumerate(coloured)}
+    return {run.digest: tokens.get(run.digest, CONTROL) for run in runs}
 
 
 def bar(selection: Selection) -> Markup:

@@ -3,21 +3,29 @@
 from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from dashboard.figures import every_site, layer_by_layer, neural_correlation, site_by_site, v4_against_it
 from dashboard.figures.wording import fixed, known_of, short
 from dashboard.results import Chosen, Results
 from dashboard.runs import OpenRun
-from dashboard.theme import CONTROL, network_token
+from dashboard.theme import CONTROL
 from dashboard.views.card import Card, Look, head
-from dashboard.views.frame import ceiling_note, folds_note, stat, title_line, titles
+from dashboard.views.figure_card import FigureCard, coloured
+from dashboard.views.frame import ceiling_note, folds_note, refused, stat, title_line, titles, tokens_of
 from dashboard.views.markup import Markup, tag
-from dashboard.views.page import Page, area, panel
+from dashboard.views.page import Page, area, panel, panel_of, switch
 
-REGIONS, PARTNER, ALONE = "regions", "partner", "alone"
+REGIONS, PARTNER, ALONE, SEVERAL, LONG = "regions", "partner", "alone", "several", "long"
+SITES, TABLE = "sites", "table"
+AGAINST = {"top1": "top-1", "top5": "top-5", "units": "units", "parameters": "parameters"}
+"""Words of the view in the address: what the second panel shows in place of its first figure; TABLE: the first one."""
+QUANTITIES = {"top1": "ImageNet top-1 accuracy", "top5": "ImageNet top-5 accuracy", "units": "number of units"}
 BEST_LAYERS = 10
 """Of a network with more layers than fit, so many are listed: the best ones, in execution order."""
+PLACE = panel("pair")
+"""Where the second panel stands in the layout."""
 
 
 class OverviewPage(Page):
@@ -29,7 +37,7 @@ class OverviewPage(Page):
         tag(
             "main",
             area("header"),
-            tag("div", panel("networks"), panel("pair"), class_="row over-1"),
+            tag("div", panel_of(["networks", "networks_table"]), PLACE, class_="row over-1"),
             tag("div", panel("layers"), panel("sites"), class_="row over-2"),
             area("footer", style="margin-top:auto"),
             class_="content",
@@ -38,38 +46,63 @@ class OverviewPage(Page):
         data_page="overview",
     )
     _shown_digests: frozenset[str] = frozenset()
-    layout_alone = Markup(layout.replace('<div data-slot="pair"></div>', '<div data-area="pair"></div>'))
 
     @classmethod
     def variant_for(cls, chosen: Chosen, results: Results) -> str:
-        """Two regions against each other, two networks site by site, or neither."""
-        if len(chosen.run.regions) > 1 and (_n_trained(chosen, results) > 1 or partner_of(chosen, results) is None):
-            return REGIONS
-        return ALONE if partner_of(chosen, results) is None else PARTNER
+        """Two regions, two networks site by site, or neither; one network, several, or a long list of them."""
+        n_networks, partner = len(results.runs(chosen.run.recording)), partner_of(chosen, results)
+        has_regions = len(chosen.run.regions) > 1 and (_n_trained(chosen, results) > 1 or partner is None)
+        pair = REGIONS if has_regions else ALONE if partner is None else PARTNER
+        is_long = n_networks > neural_correlation.MOST_NETWORKS
+        return " ".join([pair, *[SEVERAL] * (n_networks > 1), *[LONG] * is_long])
 
     def skeleton(self) -> Markup:
         """Leave out the axes of a comparison that there is nothing for."""
-        return self.layout_alone if self.variant == ALONE else self.layout
+        if ALONE in self.forms:
+            return Markup(self.layout.replace(PLACE, panel("pair", body=area("pair"))))
+        return Markup(self.layout.replace(PLACE, panel_of(list(self.choices.values()))))
+
+    @property
+    def forms(self) -> list[str]:
+        """The words of the page's variant."""
+        return self.variant.split()
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """What the second panel can show: a word of the view -> the card."""
+        if ALONE in self.forms:
+            return {}
+        sites = {SITES: "site_by_site"} if REGIONS in self.forms and SEVERAL in self.forms else {}
+        against = {word: f"networks_{word}" for word in AGAINST} if SEVERAL in self.forms else {}
+        return {"": "pair", **sites, **against}
+
+    def shown_choice(self, chosen: Chosen) -> str:
+        """Return the word of the view that the second panel shows; the first where the view names none."""
+        words = chosen.view.split()
+        return next((word for word in self.choices if word in words), "")
+
+    def shows(self, name: str, chosen: Chosen) -> bool:
+        """One figure of the second panel, and the list of networks or their table."""
+        of_list = "networks" if TABLE in chosen.view.split() else "networks_table"
+        return name != of_list and name not in [
+            other for word, other in self.choices.items() if word != self.shown_choice(chosen)
+        ]
 
     def make_cards(self) -> list[Card]:
         """Networks, two of anything against each other, layers, sites."""
-        cards = [
+        cards: list[Card] = [
             Card(
                 "networks",
                 neural_correlation,
-                lambda c, _: neural_correlation.data(
-                    {title: listed(run, c.region) for title, run in self._titled(c).items()},
-                    c.region,
-                    controls=self._controls(c),
-                    expanded=[_title(c, self.results)],
-                    n_sites=len(c.run.sites(c.region)),
-                ),
+                lambda c, _: self._networks(c),
                 lambda d, c, _: neural_correlation.describe(d, selected=_title(c, self.results)),
                 depends=("region",),
                 on_tap=self.choose_network,
                 width=940,
                 height=330,
+                is_scrolled=True,
             ),
+            FigureCard("networks_table", self.results, is_scrolled=True),
             Card(
                 "layers",
                 layer_by_layer,
@@ -108,28 +141,92 @@ class OverviewPage(Page):
                 height=250,
             ),
         ]
-        pair = {REGIONS: self._region_card, PARTNER: self._partner_card}.get(self.variant)
-        return cards[:1] + ([pair()] if pair else []) + cards[1:]
+        makers = {REGIONS: self._region_card, PARTNER: self._partner_card}
+        pair = [make() for form, make in makers.items() if form in self.forms]
+        if "site_by_site" in self.choices.values():
+            pair.append(self._partner_card("site_by_site"))
+        names = [name for name in self.choices.values() if name.startswith("networks_")]
+        return [
+            *cards[:2],
+            *pair,
+            *(FigureCard(name, self.results, on_tap=self.choose_network, width=376, height=340) for name in names),
+            *cards[2:],
+        ]
 
     def areas(self, chosen: Chosen, look: Look) -> Mapping[str, object]:
-        """Header line, and one sentence where there is nothing to compare."""
+        """Header line, heads with their switches, and one sentence where there is nothing to compare."""
         areas: dict[str, object] = {"header": header(chosen, self.results)}
-        if len(chosen.run.layers) > neural_correlation.MOST_LAYERS:
-            told = f"the {BEST_LAYERS} best of {len(chosen.run.layers)} layers"
-            areas["networks-head"] = self.cards["networks"].head(look, extra=tag("span", told, class_="quiet"))
-        if self.variant == ALONE:
+        shown = "networks_table" if TABLE in chosen.view.split() else "networks"
+        areas[f"{shown}-head"] = self.cards[shown].head(look, extra=self._list_switch(chosen))
+        if len(self.choices) > 1:
+            word = self.shown_choice(chosen)
+            areas[f"{self.choices[word]}-head"] = self.cards[self.choices[word]].head(
+                look, below=self._switch(chosen, word)
+            )
+        if ALONE in self.forms:
             areas["pair-head"] = head("pair", site_by_site.TITLE, "", help_text=site_by_site.HELP, exports=())
             areas["pair"] = alone(chosen)
         return areas
+
+    def state_of(self, card: Card, chosen: Chosen) -> Markup:
+        """Say also where no network has the quantity that it would be drawn against."""
+        told = super().state_of(card, chosen)
+        quantity = card.name.removeprefix("networks_")
+        if told or quantity not in AGAINST or len(card.data):
+            return told
+        what = QUANTITIES.get(quantity, "number of parameters")
+        return refused(f"No network on {chosen.run.recording} tells its {what}.")
+
+    def _list_switch(self, chosen: Chosen) -> list[Markup]:
+        """What is left out of the list, and the choice between the list and the table of the paper."""
+        kept = [word for word in chosen.view.split() if word in self.choices]
+        words = {"": " ".join(kept), TABLE: " ".join([*kept, TABLE])}
+        is_table = TABLE in chosen.view.split()
+        labels = {"": "scores", TABLE: "Table 1"}
+        choice = switch("What is listed", labels, TABLE if is_table else "", lambda word: _view(words[word]))
+        n_layers = len(chosen.run.layers)
+        if is_table or n_layers <= neural_correlation.MOST_LAYERS:
+            return [choice]
+        return [tag("span", f"the {BEST_LAYERS} best of {n_layers} layers", class_="quiet told"), choice]
+
+    def _switch(self, chosen: Chosen, shown: str) -> Markup:
+        """The choice of what networks are drawn against."""
+        kept = [TABLE] if TABLE in chosen.view.split() else []
+        names = {"": "regions" if REGIONS in self.forms else "site by site", SITES: "sites", **AGAINST}
+        labels = {word: names[word] for word in self.choices}
+        return switch("What is compared", labels, shown, lambda word: _view(" ".join([word, *kept]).strip()))
+
+    def _networks(self, chosen: Chosen) -> pd.DataFrame:
+        """Return the list: of many networks the chosen one comes first, then the best; controls are the last."""
+        titled = self._titled(chosen)
+        if LONG in self.forms:
+            best = {title: np.nan_to_num(_whole(run, chosen.region)[0], nan=-2) for title, run in titled.items()}
+            order = sorted(titled, key=lambda t: (titled[t] is not chosen.run, titled[t].is_control, -best[t]))
+            titled = {title: titled[title] for title in order}
+        found = neural_correlation.data(
+            {title: listed(run, chosen.region) for title, run in titled.items()},
+            chosen.region,
+            controls=self._controls(chosen),
+            expanded=[_title(chosen, self.results)],
+            n_sites=len(chosen.run.sites(chosen.region)),
+        )
+        return coloured(found, self._tokens(chosen))
+
+    def _tokens(self, chosen: Chosen) -> dict[str, str]:
+        tokens = tokens_of(chosen, self.results)
+        return {title: tokens[run.digest] for title, run in self._titled(chosen).items()}
 
     def _region_card(self) -> Card:
         return Card(
             "pair",
             v4_against_it,
-            lambda c, _: v4_against_it.data(
-                {title: run.neural_correlation for title, run in self._titled(c).items()},
-                two_regions(c),
-                controls=self._controls(c),
+            lambda c, _: coloured(
+                v4_against_it.data(
+                    {title: run.neural_correlation for title, run in self._titled(c).items()},
+                    two_regions(c),
+                    controls=self._controls(c),
+                ),
+                self._tokens(c),
             ),
             lambda d, c, _: v4_against_it.describe(
                 d, selected=_title(c, self.results), all_regions=tuple(c.run.regions)
@@ -140,9 +237,9 @@ class OverviewPage(Page):
             height=340,
         )
 
-    def _partner_card(self) -> Card:
+    def _partner_card(self, name: str = "pair") -> Card:
         return Card(
-            "pair",
+            name,
             site_by_site,
             lambda c, _: site_by_site.data(
                 self._partner_matches(c),
@@ -177,9 +274,7 @@ class OverviewPage(Page):
 
     def _pair_tokens(self, chosen: Chosen, look: Look) -> tuple[str, str]:
         partner = partner_of(chosen, self.results)
-        trained = [run.digest for run in self._titled(chosen).values() if not run.is_control]
-        is_trained = partner is not None and partner.digest in trained
-        first = network_token(trained.index(partner.digest)) if partner is not None and is_trained else CONTROL
+        first = tokens_of(chosen, self.results)[partner.digest] if partner is not None else CONTROL
         return first, look.colours["network"]
 
     def refresh(self, chosen: Chosen, look: Look) -> None:
@@ -194,11 +289,12 @@ class OverviewPage(Page):
     def sources(self, name: str, chosen: Chosen) -> tuple[list[OpenRun], list[str]]:
         """Return the runs and regions of a figure: of all networks, of two, or of one and its untrained self."""
         every = self.results.runs(chosen.run.recording)
-        if name == "networks":
+        if name.startswith("networks"):
             return every, [chosen.region]
-        if name == "pair" and self.variant == REGIONS:
+        if name == "pair" and REGIONS in self.forms:
             return every, list(two_regions(chosen))
-        other = partner_of(chosen, self.results) if name == "pair" else control_of(chosen, self.results)
+        is_pair = name in ("pair", "site_by_site")
+        other = partner_of(chosen, self.results) if is_pair else control_of(chosen, self.results)
         return [chosen.run, *([other] if other is not None else [])], [chosen.region]
 
 
@@ -206,7 +302,7 @@ def header(chosen: Chosen, results: Results) -> Markup:
     """Return the header line: the best network and its numbers, over the sites of the region."""
     runs = titles(results.runs(chosen.run.recording))
     trained = {title: run for title, run in runs.items() if not run.is_control} or runs
-    values = {title: _whole(run, chosen.region) for title, run in trained.items() if chosen.region in run.regions}
+    values = {title: _whole(run, chosen.region) for title, run in trained.items()}
     best = max(values, key=lambda title: np.nan_to_num(values[title][0], nan=-2))
     run = trained[best]
     r, held_out, chance = values[best]
@@ -233,10 +329,15 @@ def header(chosen: Chosen, results: Results) -> Markup:
     )
 
 
+def _view(words: str) -> dict[str, str]:
+    return {"do": "select", "view": words}
+
+
 def listed(run: OpenRun, region: str) -> xr.Dataset:
     """Return the neural correlation of the network, and of its layers where they fit, else of the best ones."""
     found = run.neural_correlation
-    if len(run.layers) <= neural_correlation.MOST_LAYERS or region not in run.regions:
+    n_layers = found.sizes["layer"] - 1
+    if n_layers <= neural_correlation.MOST_LAYERS or region not in found["region"].values:
         return found
     values = np.nan_to_num(found["correlation"].sel(region=region).values, nan=-2)
     values[found["layer"].values == ""] = 2
@@ -272,7 +373,9 @@ def two_regions(chosen: Chosen) -> tuple[str, str]:
 
 
 def partner_of(chosen: Chosen, results: Results) -> OpenRun | None:
-    """Return what the chosen network is compared with: its untrained self, else the first other network."""
+    """Return what the chosen network is compared with: one beside it, its untrained self, or the first other one."""
+    if chosen.beside is not None and chosen.beside_network:
+        return chosen.beside.run
     others = [run for run in results.runs(chosen.run.recording) if run.digest != chosen.run.digest]
     return control_of(chosen, results) or next(iter(others), None)
 
@@ -287,7 +390,10 @@ def control_of(chosen: Chosen, results: Results) -> OpenRun | None:
 
 
 def _whole(run: OpenRun, region: str) -> tuple[float, float, float]:
-    whole = run.neural_correlation.sel(region=region, layer="")
+    found = run.neural_correlation
+    if region not in found["region"].values:
+        return np.nan, np.nan, np.nan
+    whole = found.sel(region=region, layer="")
     return float(whole["correlation"]), float(whole["held_out"]), float(whole["chance_median"])
 
 

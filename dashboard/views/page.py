@@ -1,7 +1,7 @@
 """What is a page? A skeleton of HTML, cards with figures, and areas that are written from what is chosen."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -96,7 +96,8 @@ class Page(ABC):
         shown = {name: card for name, card in self.cards.items() if self.shows(name, chosen)}
         for card in shown.values():
             card.refresh(chosen, look)
-        written: dict[str, Any] = {f"{name}-head": card.head(look) for name, card in shown.items()}
+        written: dict[str, Any] = {f"{name}-head": "" for name in self.cards if name not in shown}
+        written |= {f"{name}-head": card.head(look) for name, card in shown.items()}
         written |= {f"{name}-state": self.state_of(card, chosen) for name, card in shown.items()}
         written |= {"footer": footer(chosen), **self.areas(chosen, look), **self.live(chosen, look)}
         areas = _styled(written, look)
@@ -129,6 +130,42 @@ def panel(name: str, *, class_: str = "", body: object = None) -> Markup:
     """Return the skeleton of a panel: its head, and a slot for the figure of that name, or ``body``."""
     inside = body if body is not None else [area(f"{name}-state", class_="state-area"), tag("div", data_slot=name)]
     return tag("article", tag("div", data_area=f"{name}-head"), inside, class_=f"card {class_}".strip(), data_card=name)
+
+
+def panel_of(names: Sequence[str], *, class_: str = "") -> Markup:
+    """Return the skeleton of a panel that shows one of several figures: that which is not hidden."""
+    inside = [
+        tag(
+            "div",
+            tag("div", data_area=f"{name}-head"),
+            area(f"{name}-state", class_="state-area"),
+            tag("div", data_slot=name),
+            class_="one-of",
+        )
+        for name in names
+    ]
+    return tag("article", inside, class_=f"card {class_}".strip(), data_card=names[0])
+
+
+def switch(
+    label: str, choices: Mapping[str, Markup | str], shown: str, do: Callable[[str], Mapping[str, str]]
+) -> Markup:
+    """Return a row of choices of which one is shown; ``do`` says what choosing one does."""
+    buttons = [
+        tag(
+            "button",
+            text,
+            aria_pressed=str(name == shown).lower(),
+            **{f"data_{key}": value for key, value in do(name).items()},
+        )
+        for name, text in choices.items()
+    ]
+    return tag("div", buttons, class_="switch", role="group", aria_label=label)
+
+
+def section(title: str) -> Markup:
+    """Return the heading of a group of panels."""
+    return tag("h2", title, class_="section")
 
 
 def area(name: str, **attributes: object) -> Markup:
