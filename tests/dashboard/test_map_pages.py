@@ -199,7 +199,7 @@ def test_where_all_maps_are_validated_there_is_nothing_to_test(made):
 
 
 def test_the_header_answers_how_many_maps_are_validated(made):
-    session, page = open_page(made, "feature-maps")
+    _, page = open_page(made, "feature-maps")
     judged = page.cards["validated_maps"].data
     told = text_of(page, "header")
     assert f"validated {judged.attrs['n_validated']} of 6" in told
