@@ -277,7 +277,7 @@ _LIST: Final = (
     Figure("rotation", ("rotation", "recording", "null"), "9", 660, 320),
     Figure("layers", ("layer_summary", "layers", "null", "recording"), "6, left, S9", 660, 320),
     Figure("layers_median", ("layer_profile", "layer_summary", "recording"), "6, right, S9", 660, 320),
-    Figure("layers_best", ("layer_summary*", "neural_correlation*"), "S8", 540, 320),
+    Figure("layers_best", ("layer_summary*", "neural_correlation*"), "S8", 400, 320),
     Figure("layers_depth", ("layer_summary*", "recording"), "S7", 540, 650),
     Figure("redundancy", ("matches", "recording", "null", "redundancy"), "7, S10", 760, 670),
     Figure("feature_maps", ("map_counts",), "8, above", 660, 260, {"is_sorted": True}),

@@ -91,6 +91,7 @@ def describe(data: pd.DataFrame, *, regions: Collection[str] = (), width: int = 
         boxes(role, x[rows] - _HALF, 0, x[rows] + _HALF, value["correlation"][rows], token=token[rows])
         for role, rows in (("Units", is_whole), ("Match", ~is_whole))
     ]
+    ticks, turn = _ticks(data, x, width)
     return Drawing(
         [
             *bars,
@@ -107,13 +108,14 @@ def describe(data: pd.DataFrame, *, regions: Collection[str] = (), width: int = 
         Axes(
             (-1, right),
             (low, high),
-            _ticks(data, x, width),
+            ticks,
             r_ticks(low, high),
             None,
             "Median r over sites",
-            left=54,
+            x_turn=turn,
+            left=60,
             right=12,
-            bottom=44,
+            bottom=int(18 + 0.71 * _LETTER_PX * max((len(name) for _, name in ticks), default=0)) if turn else 44,
         ),
         {"region": next(iter(tokens.values()), "V4")},
         Hit("Hit", _TOOLTIP),
@@ -129,6 +131,7 @@ def caption(data: pd.DataFrame) -> str:
 
 _COLUMNS = ["network", "region", "kind", "layer", *_VALUES, "held_out_same_sites", *_INTERVALS, "n_sites", "n_matched"]
 _HALF, _ASIDE, _LETTER_PX = 0.42, 0.2, 6.2
+_MOST_TURNED = 20
 _TOOLTIP = (
     "<div style='font:400 12px/16px var(--us-font);color:var(--us-ink);max-width:280px;overflow-wrap:anywhere'>"
     "<b>@key</b><br>@told</div>"
@@ -152,17 +155,23 @@ def _places(data: pd.DataFrame) -> np.ndarray:
     return np.arange(len(data)) + np.asarray(gaps, dtype=float) - 1.4
 
 
-def _ticks(data: pd.DataFrame, x: np.ndarray, width: int) -> list[tuple[float, str]]:
-    """Name region and layer below the bars of a single network; of several, network and region below each pair."""
+def _ticks(data: pd.DataFrame, x: np.ndarray, width: int) -> tuple[list[tuple[float, str]], int]:
+    """Name region and layer below the bars of a single network; of several, network and region below each pair.
+
+    Names are turned, by the degrees that are returned too, where they do not fit side by side.
+    """
     if len(set(data["network"])) > 1:
         names = [f"{network}, {region}" for network, region in zip(data["network"], data["region"], strict=True)][::2]
         at = (x[::2] + x[1::2]) / 2
     else:
         rows = zip(data["region"], data["kind"], data["layer"], strict=True)
         names, at = [f"{region}, all" if kind == KINDS[0] else layer for region, kind, layer in rows], x
-    room = float(np.diff(at).min(initial=np.inf)) / (float(x.max(initial=0)) + 2) * (width - 66)
+    room = float(np.diff(at).min(initial=np.inf)) / (float(x.max(initial=0)) + 2) * (width - 72)
     most = int(np.clip(room / _LETTER_PX - 1, 6, 30))
-    return [(float(place), elided(name, most)) for place, name in zip(at, names, strict=True)]
+    turn = 45 if any(len(name) > most for name in names) else 0
+    return [
+        (float(place), elided(name, _MOST_TURNED if turn else most)) for place, name in zip(at, names, strict=True)
+    ], turn
 
 
 def _told(data: pd.DataFrame) -> np.ndarray:

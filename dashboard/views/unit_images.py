@@ -58,7 +58,7 @@ def favourites(chosen: Chosen, unit: int, n: int, cut: Cut | None = None) -> Mar
     if not sd:
         return tag("p", "The unit's activation never varies.", class_="quiet")
     z = (activation - activation.mean()) / sd
-    first = np.argsort(-z, kind="stable")[:n]
+    first = [i for i in np.argsort(-z, kind="stable")[:n] if z[i] > z.min()]  # the others do not drive it
     stimuli = chosen.run.dataset("match_responses")["stimulus"].values
     return images(chosen, [str(stimuli[i]) for i in first], [float(z[i]) for i in first], cut)
 

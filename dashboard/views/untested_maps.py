@@ -66,7 +66,9 @@ def untested(data: pd.DataFrame | None, chosen: Chosen) -> Markup:
 def _row(of_map: Sequence[Mapping[str, Any]], chosen: Chosen) -> Markup:
     first = of_map[0]
     is_chosen = str(first["feature_map"]) == chosen.shown_map
-    ends = [(kind, [row for row in of_map if row["kind"] == kind]) for kind in ENDS]
+    silent = min(row["z"] for row in of_map)
+    ends = {kind: [row for row in of_map if row["kind"] == kind] for kind in ENDS}
+    ends["favourite"] = [row for row in ends["favourite"] if row["z"] > silent]  # the others do not drive it
     return tag(
         "li",
         tag(
@@ -79,7 +81,7 @@ def _row(of_map: Sequence[Mapping[str, Any]], chosen: Chosen) -> Markup:
             aria_pressed="true" if is_chosen else "false",
             class_="who-site",
         ),
-        [tag("div", _pictures(part, chosen), role="group", aria_label=ENDS[kind]) for kind, part in ends],
+        [tag("div", _pictures(part, chosen), role="group", aria_label=ENDS[kind]) for kind, part in ends.items()],
         aria_current="true" if is_chosen else None,
     )
 
