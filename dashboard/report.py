@@ -173,7 +173,7 @@ def _drawn(
 ) -> tuple[list[Entry], list[Absent]]:
     entries: list[Entry] = []
     absent: list[Absent] = []
-    for figure in FIGURES.values():
+    for figure in sorted(FIGURES.values(), key=lambda figure: "site" in figure.takes):  # those of one site last
         if figure.name in OF_STIMULI and not with_images:
             continue
         why = _lack(run, others, figure)

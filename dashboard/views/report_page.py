@@ -29,7 +29,7 @@ from dashboard.views.markup import Markup, tag
 from engine.analyses import ANALYSES
 from engine.sources import match_command
 
-_QUALITY = 70
+_QUALITY, _EDGE_PX = 70, 34
 _IN_A_ROW = 40
 _STYLES = (Path(__file__).parent.parent / "report.css").read_text(encoding="utf-8")
 
@@ -41,13 +41,16 @@ def report_page(
     sprite, places = _sprite(run) if with_images else ("", {})
     figures = [_figure(entry, places, mode) for entry in entries]
     script, places_in_page = _embedded(figures, mode)
+    cards = [
+        _card(i, entry, Markup(place)) for i, (entry, place) in enumerate(zip(entries, places_in_page, strict=True))
+    ]
     body = tag(
         "main",
         _head(run),
         tag("h2", "Figures"),
         tag("nav", [tag("a", _name(entry), href=f"#f{i}") for i, entry in enumerate(entries)], aria_label="Figures"),
         tag("div", style="height:14px"),
-        [_card(i, entry, Markup(place)) for i, (entry, place) in enumerate(zip(entries, places_in_page, strict=True))],
+        tag("div", cards, class_="figures"),
         _absent(absent),
         tag("h2", "Sites"),
         [_sites(run, region) for region in run.regions],
@@ -151,6 +154,7 @@ def _card(position: int, entry: Entry, place: Markup) -> Markup:
         ),
         class_="card",
         id=f"f{position}",
+        style=f"width:{figure.width + _EDGE_PX}px",
         data_figure=figure.name,
     )
 
@@ -205,7 +209,7 @@ def _provenance(run: OpenRun) -> Markup:
     rows = [tag("tr", tag("td", name), tag("td", text, style="text-align:left")) for name, text in facts]
     return tag(
         "div",
-        tag("table", rows),
+        tag("table", rows, class_="facts"),
         tag("p", "The commands that make it again:"),
         tag("pre", "\n".join(made)),
         class_="card",
