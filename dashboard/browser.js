@@ -35,6 +35,13 @@ export function render({ model }) {
     if (by) step(name, by, true);
   };
 
+  const pointer = { x: -1, y: -1 };
+  document.addEventListener("pointermove", ({ clientX, clientY }) => {
+    pointer.x = clientX;
+    pointer.y = clientY;
+  }, { ...options, passive: true });
+  const search = siteSearch(model);
+
   const pressed = (event) => {
     const inside = event.composedPath().filter((e) => e instanceof Element);
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -51,6 +58,12 @@ export function render({ model }) {
       model.send_msg({ do: "theme" });
     } else if (key === "?") {
       for (const menu of everywhere(document, "[data-menu=keys]")) menu.togglePopover();
+    } else if (key === "/") {
+      search.open();
+    } else if (key === "v") {
+      model.send_msg({ do: "toggle-view" });
+    } else if (key === "e") {
+      openExport(inside[0], pointer);
     } else if (key === "Escape") {
       if (everywhere(document, "[popover]:popover-open").next().done) model.send_msg({ do: "clear" });
       return; // the browser itself closes what is open
@@ -82,7 +95,8 @@ export function render({ model }) {
   addEventListener("resize", fit, options);
   model.send_msg({ do: "window", width: innerWidth });
 
-  model.on("msg:custom", ({ name, kind, content }) => {
+  model.on("msg:custom", ({ name, kind, content, sites, key }) => {
+    if (sites) return search.take(sites, key);
     const bytes = Uint8Array.from(atob(content), (c) => c.charCodeAt(0));
     const link = Object.assign(document.createElement("a"), {
       href: URL.createObjectURL(new Blob([bytes], { type: kind })), download: name,
@@ -94,6 +108,94 @@ export function render({ model }) {
   const marker = document.createElement("span");
   marker.hidden = true;
   return marker;
+}
+
+// The field that finds a site: its list is asked for once a run, and searched here.
+function siteSearch(model) {
+  const MOST = 60;
+  const ABOUT_A_SITE = ["site", "runner-ups", "layers", "feature-maps"];
+  let [sites, key, found, at] = [[], "", [], 0];
+  let menu = null;
+  const part = (selector) => menu.querySelector(selector);
+
+  const draw = () => {
+    const words = part("input").value.toLowerCase().split(/\s+/).filter(Boolean);
+    const fits = sites.filter(([site, region]) => words.every((word) => `${site} ${region}`.toLowerCase().includes(word)));
+    const exact = fits.findIndex(([site]) => site.toLowerCase() === words[0]);
+    if (exact > 0) fits.unshift(...fits.splice(exact, 1));
+    found = fits.slice(0, MOST);
+    part(".found").replaceChildren(...found.map(([site, region, r], i) => {
+      const row = document.createElement("div");
+      Object.assign(row, { id: `found-${i}`, className: "hit" });
+      row.setAttribute("role", "option");
+      row.append(...[site, region, `r ${r}`].map((text) => Object.assign(document.createElement("span"), { textContent: text })));
+      row.addEventListener("click", () => choose(i));
+      return row;
+    }));
+    const more = fits.length > MOST ? `, the first ${MOST} shown` : "";
+    part("[role=status]").textContent = sites.length ? `${fits.length.toLocaleString("en")} of ${sites.length.toLocaleString("en")} sites${more}` : "…";
+    mark(0);
+  };
+  const mark = (i) => {
+    at = Math.max(0, Math.min(i, found.length - 1));
+    [...part(".found").children].forEach((row, k) => row.setAttribute("aria-selected", String(k === at)));
+    part("input").setAttribute("aria-activedescendant", found.length ? `found-${at}` : "");
+    part(".found").children[at]?.scrollIntoView({ block: "nearest" });
+  };
+  const choose = (i) => {
+    const hit = found[i];
+    if (!hit) return;
+    menu.hidePopover();
+    const shown = new URLSearchParams(location.search).get("page");
+    const page = ABOUT_A_SITE.includes(shown) ? shown : "site";
+    model.send_msg({ do: "select", region: hit[1], site: hit[0], page });
+  };
+  const pressed = (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10 }[event.key];
+    if (step) mark(at + step);
+    else if (event.key === "Enter") choose(at);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  };
+  return {
+    open() {
+      const now = everywhere(document, "[data-menu=search]").next().value;
+      if (!now) return;
+      if (now !== menu) {
+        menu = now;
+        part("input").addEventListener("input", draw);
+        part("input").addEventListener("keydown", pressed);
+      }
+      part("input").value = "";
+      menu.showPopover();
+      part("input").focus();
+      draw();
+      model.send_msg({ do: "sites", key });
+    },
+    take(list, name) {
+      [sites, key] = [list, name];
+      if (menu?.matches(":popover-open")) draw();
+    },
+  };
+}
+
+// Open the export menu of the panel that has the focus, else of the one under the pointer.
+function openExport(focused, { x, y }) {
+  const card = panelOf(focused) ?? panelOf(deepest(document, x, y));
+  card?.querySelector("[data-menu-name$='-export']")?.click();
+}
+
+function panelOf(element) {
+  for (let node = element; node; node = node.parentNode ?? node.host) {
+    if (node instanceof Element && node.matches("[data-card]")) return node;
+  }
+  return null;
+}
+
+function deepest(root, x, y) {
+  const element = root.elementFromPoint(x, y);
+  return element?.shadowRoot && element.shadowRoot !== root ? deepest(element.shadowRoot, x, y) ?? element : element;
 }
 
 function* everywhere(node, selector) {

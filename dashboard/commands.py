@@ -28,15 +28,20 @@ def _page_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--store", type=click.Path(path_type=Path), help="Folder of the runs.")
 @click.option("--address", default="127.0.0.1", show_default=True, help="Interface to listen on.")
 @click.option("--allow-remote", is_flag=True, help="Let other machines connect; there is no password.")
+@click.option(
+    "--jobs/--no-jobs",
+    default=None,
+    help="Let visitors match and analyse on this machine.  [default: only where all of them are on it]",
+)
 @_page_options
-def serve(store: Path | None, address: str, allow_remote: bool, port: int, show: bool) -> None:
-    r"""Serve the dashboard, on this machine only.
+def serve(store: Path | None, address: str, allow_remote: bool, jobs: bool | None, port: int, show: bool) -> None:
+    r"""Serve the dashboard, on this machine only; its pages start, watch and cancel matches and analyses.
 
     \b
     unitscope serve
     unitscope serve --store /data/runs --port 8000 --show
     """
-    start_server(store, port=port, address=address, allow_remote=allow_remote, show=show)
+    start_server(store, port=port, address=address, allow_remote=allow_remote, show=show, jobs=jobs)
 
 
 @click.command()

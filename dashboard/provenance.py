@@ -28,7 +28,7 @@ def provenance(run: Run, figure: Figure, others: Sequence[Run] = ()) -> dict[str
 def commands(run: Run, figure: Figure, others: Sequence[Run], chosen: Mapping[str, str], file_name: str) -> list[str]:
     """Return what makes a figure again, from nothing: match, analyse, export; runs are named by their digests."""
     matched = [command for one in (run, *others) if (command := match_command(one))]
-    analysed = [analyse_command(one, name) for one in (run, *others) for name in _analyses(one, figure)]
+    analysed = [analyse_again(one, name) for one in (run, *others) for name in _analyses(one, figure)]
     options = [f"--{option}={value}" for option, value in chosen.items()]
     options += [f"--with={other.digest[:12]}" for other in others]
     exported = shlex.join(["unitscope", "export", run.digest[:12], figure.name, *options, "-o", file_name])
@@ -45,8 +45,8 @@ def _about(run: Run) -> dict[str, Any]:
     return {**names, **{key: run.manifest[key] for key in _OF_RUN if key in run.manifest}}
 
 
-def analyse_command(run: Run, name: str) -> str:
-    """Return what computes an analysis of a run again, with its settings and seed."""
+def analyse_again(run: Run, name: str) -> str:
+    """Return the command that makes a stored analysis again, with its settings and seed."""
     about = run.attributes(name)
     settings = [f"--set={key}={_written(value)}" for key, value in about.get("analysis_settings", {}).items()]
     seed = [f"--seed={about['seed']}"] if about.get("seed") else []

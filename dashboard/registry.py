@@ -269,6 +269,7 @@ def _networks_table(module: ModuleType, asked: Asked) -> Any:
 
 
 _SCORES: Final = ("neural_correlation*",)
+_POSITIONS: Final = ("map_counts", "layer_matches", "recording")
 _LIST: Final = (
     # of one site
     Figure("responses", ("recording", "matches", "match_responses"), "2", 432, 416),
@@ -290,10 +291,10 @@ _LIST: Final = (
     Figure("layers_best", ("layer_summary*", "neural_correlation*"), "S8", 540, 320),
     Figure("layers_depth", ("layer_summary*", "recording"), "S7", 540, 650),
     Figure("redundancy", ("matches", "recording", "null", "redundancy"), "7, S10", 760, 670),
-    Figure("feature_maps", ("map_counts",), "8, above", 660, 260),
-    Figure("feature_maps_runner_ups", ("map_counts",), "S11, above", 660, 260),
-    Figure("feature_maps_positions", ("map_counts",), "8, below", 430, 430),
-    Figure("feature_maps_positions_runner_ups", ("map_counts",), "S11, below", 430, 430),
+    Figure("feature_maps", ("map_counts",), "8, above", 660, 260, {"is_sorted": True}),
+    Figure("feature_maps_runner_ups", ("map_counts",), "S11, above", 660, 260, {"is_sorted": True}),
+    Figure("feature_maps_positions", _POSITIONS, "8, below", 430, 430),
+    Figure("feature_maps_positions_runner_ups", _POSITIONS, "S11, below", 430, 430),
     Figure("validated_maps", ("validated_maps",), "S13, left", 660, 300),
     Figure("validated_maps_sites", ("validated_maps",), "S13, right", 660, 300),
     Figure("validation_stimuli", ("validation_stimuli",), "", 660, 300),

@@ -1,15 +1,19 @@
 """What does the store hold, and which part of it is chosen? One answer a process, for all sessions, without torch."""
 
+import shlex
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from dashboard.bell import Bell
+from dashboard.jobs import Jobs
+from dashboard.lane import Lane
 from dashboard.runs import OpenRun, Version, version_of
 from dashboard.state import Selection
 from engine.errors import EngineError
@@ -18,6 +22,9 @@ from engine.store import Run, list_runs, open_run, store_root
 COMPLETE = "complete"
 _RELIST_AFTER_S = 2.0
 _BYTES_IN_MEMORY = 2 * 2**30
+_READ_TO_CHECK = 2 * 2**20
+"""Of analyses that take more bytes only the files are looked for; their contents are checked when somebody reads them:
+r of all units with every site would be a gigabyte."""
 _UNFINISHED = "It is still computed, or was stopped. The same command goes on where it stopped."
 
 
@@ -29,6 +36,8 @@ class Problem:
     reason: str
     command: str
     is_unfinished: bool = False
+    network: str = ""
+    recording: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,12 +58,26 @@ class Chosen:
     """The same choice for a second site or network, which is shown beside the first."""
     notice: str = ""
     view: str = ""
-    """Which of its figures a page with a choice shows."""
+    """What the switch of the page shows; each page knows its own choices."""
+    jobs: Jobs | None = field(default=None, compare=False, repr=False)
+    """What computes for the visitor; None where the page is read-only."""
 
     @cached_property
     def shown_layer(self) -> str:
         """The layer that figures mark: the chosen one, else that of the unit at the chosen rank."""
         return self.layer or self.run.layer_of(self.site, self.rank)
+
+    @cached_property
+    def shown_map(self) -> str:
+        """The feature map of the region's layer that figures mark: the chosen one, else that of the selected unit.
+
+        Where that unit lies in another layer it is the map with the highest r with any site of the region.
+        """
+        if self.feature_map:
+            return self.feature_map
+        if self.run.layer_of(self.site, self.rank) != self.run.layer_like(self.region):
+            return self.run.best_map(self.region)
+        return str(self.run.dataset("matches")["channel"].sel(site=self.site).isel(rank=self.rank).item())
 
     @property
     def beside_site(self) -> str:
@@ -104,6 +127,10 @@ class Results:
     def __init__(self, store: Path | str | None = None, *, tells_paths: bool = True) -> None:
         self.root = store_root(store)
         self.tells_paths = tells_paths
+        self.bell = Bell()
+        """Rings when something that a page shows has changed."""
+        self.lane = Lane(self.bell)
+        self.jobs: Jobs | None = None
         self._runs: dict[str, OpenRun] = {}
         self._recordings: dict[str, str] = {}
         self._problems: dict[str, Problem] = {}
@@ -117,6 +144,16 @@ class Results:
             if self._listed is None or time.monotonic() - self._listed[0] > _RELIST_AFTER_S:
                 self._listed = time.monotonic(), self._list()
             return self._listed[1]
+
+    def compute_jobs(self) -> Jobs:
+        """Let visitors have the server compute, from now on; whoever asks for that closes the jobs at the end."""
+        self.jobs = Jobs(str(self.root.absolute()), self.bell, self.look_again)
+        return self.jobs
+
+    def look_again(self) -> None:
+        """List the store anew when it is asked next: something was written to it."""
+        with self._lock:
+            self._listed = None
 
     def problems(self) -> list[Problem]:
         """Return the runs of the store that cannot be shown."""
@@ -172,7 +209,7 @@ class Results:
             second = next(other for other in runs if other.network == beside_network)
             beside = Chosen(second, region, site, 0, "", stimulus)
         notice = f"This store has no {', no '.join(missed)}; shown is what is nearest." if missed else ""
-        return Chosen(run, region, site, rank, layer, stimulus, feature_map, beside, notice, selection.view)
+        return Chosen(run, region, site, rank, layer, stimulus, feature_map, beside, notice, selection.view, self.jobs)
 
     def told(self, message: str) -> str:
         """Return a message as it may be shown."""
@@ -217,15 +254,18 @@ class Results:
         version, probe = version_of(run), open_run(run.path)  # what a probe has read is not kept
         try:
             for group in probe.names:
-                probe.dataset(group)
+                if group in run.manifest["groups"]:
+                    probe.dataset(group)
+                else:
+                    probe.require(group, up_to=_READ_TO_CHECK)
         except EngineError as error:
             return _Checked(run, version, self._problem(run.network, run.recording, str(error)))
         return _Checked(run, version, None)
 
     def _problem(self, network: str, recording: str, reason: str, digest: str = "") -> Problem:
         name = f"{network} against {recording}" if network else digest[:12]
-        command = f"unitscope match {network} {recording}" if network else "unitscope list runs"
-        return Problem(name, self.told(reason), command)
+        command = _match_command(network, recording) if network else "unitscope list runs"
+        return Problem(name, self.told(reason), command, network=network, recording=recording)
 
     def _let_go(self, recordings: dict[str, str]) -> None:
         """Forget opened runs that changed or are listed no more, and groups that take too much memory, oldest first."""
@@ -249,6 +289,13 @@ class Results:
 def shared_results() -> Results:
     """Return the store of this process for ``panel serve``, which runs ``dashboard/app.py`` anew in every session."""
     return Results(tells_paths=False)
+
+
+def _match_command(network: str, recording: str) -> str:
+    """Return the command that makes such a run, as far as the name of the network tells."""
+    name, _, about = network.partition(" (random weights, seed ")
+    seed = ["--weights=random", f"--weights-seed={about.rstrip(')')}"] if about else []
+    return shlex.join(["unitscope", "match", name, recording, *seed])
 
 
 def _told_apart(names: list[str], data: list[tuple[str, str]]) -> list[str]:

@@ -14,6 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from dashboard.figures import chance
+from engine.analyses.per_site import group_of_site
 from engine.runs import group_manifest
 from engine.store import Run, open_run
 
@@ -80,9 +81,17 @@ class OpenRun:
         with self._lock:
             self._run, self._loaded = open_run(self._run.path), {}  # an opened run holds its groups too
 
-    def has(self, name: str) -> bool:
-        """Say whether the run holds the group ``name``."""
-        return name in self.names
+    def has(self, name: str, site: str = "") -> bool:
+        """Say whether the run holds the group ``name``; of an analysis of single sites, that of ``site``."""
+        return (self.group_of(name, site) if site else name) in self.names
+
+    def group_of(self, name: str, site: str) -> str:
+        """Return the group that holds an analysis of one site."""
+        return group_of_site(name, self._site_ids, site)
+
+    @cached_property
+    def _site_ids(self) -> list[str]:
+        return [str(name) for name in self.dataset("recording")["site"].values]
 
     @cached_property
     def manifest(self) -> Mapping[str, Any]:
@@ -152,12 +161,44 @@ class OpenRun:
             region: list(map(str, range(int(channels.sel(layer=self.layer_like(region)))))) for region in self.regions
         }
 
+    def best_map(self, region: str) -> str:
+        """Return the channel of the region's layer with the highest r with any site of the region; empty without."""
+        return self._best_maps[region]
+
+    @cached_property
+    def _best_maps(self) -> dict[str, str]:
+        if not self.has("feature_maps"):
+            return dict.fromkeys(self.regions, "")
+        maps = self.dataset("feature_maps")
+        found = {}
+        for region in self.regions:
+            rows = np.flatnonzero(maps["layer"].values == self.layer_like(region))
+            r = maps["correlation"].sel(site=list(self.sites(region).index)).values[rows]
+            best = np.nan_to_num(r, nan=-2).max(axis=1, initial=-2)
+            is_known = best.max(initial=-2) > -2
+            found[region] = str(maps["channel"].values[rows[best.argmax()]]) if is_known else ""
+        return found
+
     def layer_like(self, region: str) -> str:
         """Return the layer with the highest neural correlation with a region: the best layer of the region."""
-        found = self.neural_correlation["correlation"].sel(region=region)
-        found = found.sel(layer=found["layer"] != "")
-        values = np.nan_to_num(found.values, nan=-2)
-        return str(found["layer"].values[int(values.argmax())])
+        return self._layers_like[region]
+
+    @cached_property
+    def _layers_like(self) -> dict[str, str]:
+        every = self.neural_correlation["correlation"]
+        every = every.sel(layer=every["layer"] != "")
+        best = np.nan_to_num(every.sel(region=self.regions).transpose("region", "layer").values, nan=-2).argmax(axis=1)
+        return {region: str(every["layer"].values[i]) for region, i in zip(self.regions, best, strict=True)}
+
+    def size_of(self, layer: str) -> tuple[int, int]:
+        """Return rows and columns of the maps of ``layer``."""
+        return self._sizes[layer]
+
+    @cached_property
+    def _sizes(self) -> dict[str, tuple[int, int]]:
+        table = self.dataset("layers")
+        columns = (table[name].values.tolist() for name in ("layer", "height", "width"))
+        return {str(layer): (height, width) for layer, height, width in zip(*columns, strict=True)}
 
     @cached_property
     def n_units(self) -> int:
@@ -264,22 +305,57 @@ class OpenRun:
         """Return chance for the best of all units, for a held-out r (95 % of shuffles), and for a median over sites."""
         return self._chance[region]
 
+    def match(self, site: str, rank: int) -> Mapping[str, Any]:
+        """Return what ``matches`` says of the unit at ``rank`` of ``site``: its layer, channel, r and so on."""
+        row = self._match_rows[site]
+        return {name: values[row, rank] for name, values in self._match_columns.items()}
+
+    @cached_property
+    def _match_rows(self) -> dict[str, int]:
+        return {str(site): k for k, site in enumerate(self.dataset("matches")["site"].values)}
+
+    @cached_property
+    def _match_columns(self) -> dict[str, np.ndarray]:
+        matches = self.dataset("matches")
+        both = [name for name, variable in matches.data_vars.items() if set(variable.dims) == {"site", "rank"}]
+        return {str(name): matches[name].transpose("site", "rank").values for name in both}
+
     def layer_of(self, site: str, rank: int) -> str:
         """Return the layer of the unit at ``rank``; empty where there is none."""
-        return str(self.dataset("matches")["layer"].sel(site=site).isel(rank=rank).item())
+        return str(self.match(site, rank)["layer"])
 
     def rank_in_layer(self, site: str, layer: str) -> int | None:
         """Return the best rank of ``site`` that a unit of ``layer`` holds; None if no such unit is in the ranking."""
-        found = np.flatnonzero(self.dataset("matches")["layer"].sel(site=site).values == layer)
+        found = np.flatnonzero(self._match_columns["layer"][self._match_rows[site]] == layer)
         return int(found[0]) if found.size else None
 
     def n_ranks(self, site: str) -> int:
         """Return how many units are ranked for ``site``; the rest of the ranks is padding."""
-        return int(np.isfinite(self.dataset("matches")["correlation"].sel(site=site).values).sum())
+        return int(np.isfinite(self._match_columns["correlation"][self._match_rows[site]]).sum())
+
+    def response_of(self, site: str) -> np.ndarray:
+        """Return the response of ``site`` to every stimulus, NaN where it was not shown."""
+        return self._responses[:, self._columns[site]]
+
+    def position_of(self, stimulus: str) -> int:
+        """Return the place of ``stimulus`` among all."""
+        return self._rows[stimulus]
+
+    @cached_property
+    def _responses(self) -> np.ndarray:
+        return self.dataset("recording")["response"].transpose("stimulus", "site").values
+
+    @cached_property
+    def _columns(self) -> dict[str, int]:
+        return {str(site): k for k, site in enumerate(self.dataset("recording")["site"].values)}
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {stimulus: k for k, stimulus in enumerate(self.stimuli)}
 
     def by_response(self, site: str) -> list[str]:
         """Return the stimuli that ``site`` was shown, strongest response first."""
-        response = self.dataset("recording")["response"].sel(site=site).values
+        response = self.response_of(site)
         order = np.argsort(-np.nan_to_num(response, nan=-np.inf), kind="stable")
         return [self.stimuli[i] for i in order if np.isfinite(response[i])]
 

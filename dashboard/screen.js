@@ -32,16 +32,28 @@ export function render({ model, el }) {
   root.addEventListener("click", (event) => {
     const control = event.target.closest("[data-do]");
     if (!control || control.getAttribute("aria-disabled") === "true") return;
-    const action = { ...control.dataset };
-    if (action.do === "open") return open(control, root.querySelector(`[data-menu="${action.menuName}"]`));
+    const action = Object.fromEntries(Object.entries(control.dataset).map(([name, value]) => [snake(name), value]));
+    if (action.do === "open") return open(control, root.querySelector(`[data-menu="${action.menu_name}"]`));
     if (action.do === "copy") return copy(control, action.text ?? location.href);
+    if (control.matches("select, input")) return;
     control.closest("[popover]")?.hidePopover();
     model.send_msg(action);
   });
+  root.addEventListener("change", (event) => {
+    const field = event.target.closest("select[data-do], input[data-do]");
+    if (field) model.send_msg({ ...field.dataset, value: field.value });
+  });
+  root.addEventListener("input", (event) => {
+    if (event.target.matches("input[data-filter]")) filter(event.target);
+  });
   root.addEventListener("keydown", (event) => {
     const menu = event.target.closest?.("[popover]");
+    if (menu && event.key === "Enter" && event.target.matches("input[data-filter]")) {
+      menu.querySelector(".items > button:not([hidden])")?.click();
+      return;
+    }
     if (!menu || !["ArrowDown", "ArrowUp"].includes(event.key)) return;
-    const items = [...menu.querySelectorAll("button")];
+    const items = [...menu.querySelectorAll("button, input")].filter((item) => !item.hidden);
     const next = items.indexOf(event.target) + (event.key === "ArrowDown" ? 1 : -1);
     items[(next + items.length) % items.length]?.focus();
     event.preventDefault();
@@ -49,6 +61,11 @@ export function render({ model, el }) {
   });
   model.send_msg({ do: "ready" });
   return root;
+}
+
+// The browser calls data-beside-site besideSite, Python beside_site.
+function snake(name) {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
 function signature(element, area) {
@@ -84,7 +101,22 @@ function open(control, menu) {
     menu.removeEventListener("toggle", closed);
   };
   menu.addEventListener("toggle", closed);
-  menu.querySelector("button")?.focus();
+  const field = menu.querySelector("input[data-filter]");
+  if (field) {
+    field.value = "";
+    filter(field);
+  }
+  (field ?? menu.querySelector("button[aria-current]") ?? menu.querySelector("button"))?.focus();
+  menu.querySelector("button[aria-current]")?.scrollIntoView({ block: "nearest" });
+}
+
+// Show only those items of a menu that hold every word of the field above them.
+function filter(field) {
+  const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+  for (const item of field.closest("[popover]").querySelectorAll(".items > button")) {
+    const text = item.textContent.toLowerCase();
+    item.hidden = !words.every((word) => text.includes(word));
+  }
 }
 
 function copy(control, text) {

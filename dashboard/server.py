@@ -2,7 +2,9 @@
 
 import ipaddress
 import secrets
+import signal
 import socket
+import threading
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from tornado.web import ErrorHandler
 
 from dashboard.results import Results
 from dashboard.thumbnails import patterns
+from dashboard.views import explorers
 from dashboard.views.document import query_of
 from dashboard.views.session import Session
 from engine.errors import SettingsError
@@ -31,6 +34,7 @@ def serve(
     show: bool = True,
     warm: bool = True,
     allow_remote: bool = False,
+    jobs: bool | None = None,
 ) -> None:
     """Serve the dashboard until it is interrupted.
 
@@ -48,13 +52,34 @@ def serve(
         Build the page once before the first visitor comes.
     allow_remote
         Let other machines connect.
+    jobs
+        Let visitors have this machine match and analyse what it has; by default only where all of them are on it.
 
     Raises
     ------
     SettingsError
         If the address is not of this machine alone and ``allow_remote`` was not given, or the port is taken.
     """
-    server = make_server(store, port=port, address=address, warm=warm, allow_remote=allow_remote)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupt)
+    results = Results(store)
+    try:
+        _serve(results, port, address, show, warm, allow_remote, jobs)
+    finally:
+        if results.jobs is not None:
+            results.jobs.close()
+        results.lane.close()
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt  # so that jobs end with the server, whoever ends it
+
+
+def _serve(
+    results: Results, port: int, address: str, show: bool, warm: bool, allow_remote: bool, jobs: bool | None
+) -> None:
+    options = {"port": port, "address": address, "warm": warm, "allow_remote": allow_remote, "jobs": jobs}
+    server = make_server(results, **options)  # type: ignore[arg-type]
     where = f"http://{_host(address)}:{server.port}/"
     print(f"unitscope is at {where}  (Ctrl+C ends it)", flush=True)
     if show:
@@ -68,20 +93,26 @@ def serve(
 
 
 def make_server(
-    store: Path | str | None = None,
+    store: Results | Path | str | None = None,
     *,
     port: int = PORT,
     address: str = "127.0.0.1",
     warm: bool = True,
     allow_remote: bool = False,
+    jobs: bool | None = False,
 ) -> Server:
-    """Return the server, listening; it answers once its loop runs. See :func:`serve`."""
+    """Return the server, listening; it answers once its loop runs. See :func:`serve`.
+
+    Whoever asks for jobs gives the ``Results``, and closes its jobs at the end.
+    """
     if not allow_remote and not _is_loopback(address):
         raise SettingsError(
             f"{address} can be reached from other machines, and the dashboard has no password. "
             "Serve on 127.0.0.1, or say that you mean it: --allow-remote, in Python allow_remote=True."
         )
-    results = Results(store)
+    results = store if isinstance(store, Results) else Results(store)
+    if jobs or (jobs is None and _is_loopback(address) and not allow_remote):
+        results.compute_jobs()
 
     def page() -> None:
         document = pn.state.curdoc
@@ -91,6 +122,7 @@ def make_server(
     origins = [f"{host}:{port}" for host in {_host(address), "localhost" if _is_loopback(address) else _host(address)}]
     if warm:
         Session(results)
+        explorers.warm()
     try:
         server = pn.io.server.get_server(
             {"/": page},  # type: ignore[dict-item]

@@ -31,12 +31,16 @@ ADDRESS = (
     "rank",
     "feature_map",
     "stimulus",
+    "favourites",
     "beside_site",
     "beside_network",
     "view",
     "theme",
 )
 """What the address holds, in this order."""
+
+FIELD = "field"
+"""The view of a site that shows of every image what lies in the unit's field; any other shows whole images."""
 
 _LONGEST = 300
 _LONGEST_QUERY = 8_000
@@ -59,9 +63,12 @@ class Selection(param.Parameterized):
     rank = param.Integer(default=0, bounds=(0, 100_000), doc="0 is the match, 1 and on are its runner-ups.")
     feature_map = param.String(default="", doc="Channel of the region's layer; empty = that of the selected unit.")
     stimulus = param.String(default="", doc="Stimulus; empty = the one that drives the site most.")
+    favourites = param.Selector(  # type: ignore[var-annotated]
+        default="strongest", objects=["strongest", "weakest"], doc="Which end of the responses favourites are."
+    )
     beside_site = param.String(default="", doc="Second site, shown beside the first.")
     beside_network = param.String(default="", doc="Second network, shown beside the first.")
-    view = param.String(default="", doc="Which of its figures a page with a choice shows; empty = the first.")
+    view = param.String(default="", doc="What the switch of the page shows; empty = its first choice.")
     theme = param.Selector(default="light", objects=["light", "dark"], doc="Ink on paper, or paper on ink.")  # type: ignore[var-annotated]
 
     def query(self) -> str:

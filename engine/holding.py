@@ -102,7 +102,7 @@ def hold_layers(
     wanted = [name for name in names if layers is None or name in set(layers)]
     passes = _passes(network, wanted, len(ids), device, parse_memory(source.memory), reserve)
     arena = Arena(max(sum(Arena.bytes_for(len(ids), p.n_units) for p in pieces) for pieces in passes), device)
-    with _ready(network, device):
+    with ready(network, device):
         for number, pieces in enumerate(passes):
             blocks = _fill(source, np.asarray(ids, str), pieces, arena, device, (number, len(passes)))
             for piece, block in zip(pieces, blocks, strict=True):
@@ -179,7 +179,7 @@ def _fill(
 
 
 @contextmanager
-def _ready(network: Network, device: torch.device) -> Iterator[None]:
+def ready(network: Network, device: torch.device) -> Iterator[None]:
     """Have the network on its device, exact and fast, inside the ``with``."""
     with on_device(network, device), exact_float32(), freed_memory_kept(), fast_max_pooling(network.module):
         yield

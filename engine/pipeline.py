@@ -77,7 +77,7 @@ def match(
     seed: int = 0,
     batch: int | None = None,
     store: str | os.PathLike[str] | None = None,
-    progress: bool = True,
+    progress: bool | Progress = True,
     workers: int | None = None,
     scheduler: str | None = None,
 ) -> Run:
@@ -109,7 +109,8 @@ def match(
     store
         Folder of the store; else ``UNITSCOPE_STORE``, else the user's data folder.
     progress
-        Whether to show a progress bar.
+        Whether to show a progress bar; or what is told the step, and how many of how many stimuli are done over all
+        passes.
     workers
         Share the work out among so many processes of this machine, each with one thread and ``memory``; started for
         this call. In a script, call it below ``if __name__ == "__main__":``. Needs ``unitscope[cluster]``.
@@ -140,7 +141,7 @@ def match(
         from engine.dispatch import match_all
 
         how = {"workers": workers, "scheduler": scheduler, "device": device, "memory": memory, "batch": batch}
-        (shared,) = match_all(network, [recording], settings, root, progress=progress, **how)  # type: ignore[arg-type]
+        (shared,) = match_all(network, [recording], settings, root, progress=progress is True, **how)  # type: ignore[arg-type]
         return shared
     job = Job(network, recording, settings, choose_device(device), memory, batch)
     run = find_run(root, job.digest)
@@ -296,7 +297,7 @@ class Job:
         parts = open_parts(root, self.digest, self._about())
         return parts, [name for name in self.network.layers["name"] if name not in parts]
 
-    def compute(self, root: Path, *, show: bool) -> Run:
+    def compute(self, root: Path, *, show: bool | Progress) -> Run:
         """Compute what is missing and write the run; the caller holds its lock."""
         parts, todo = self.begin(root)
         started = time.monotonic()
@@ -405,18 +406,21 @@ def _kept_rows(result: xr.Dataset, units: np.ndarray) -> np.ndarray | None:
 
 
 @contextmanager
-def _bar(job: Job, plan: Plan | None, *, show: bool) -> Iterator[Progress]:
-    """Show progress over all passes, one that scores the candidates included."""
+def _bar(job: Job, plan: Plan | None, *, show: bool | Progress) -> Iterator[Progress]:
+    """Show progress over all passes, one that scores the candidates included; or tell it to ``show``."""
     n = len(job.targets.stimuli)
     passes = len(plan.passes) + (not plan.is_held) if plan else 1
     label = f"{job.network.name} @ {job.recording.name}"
-    with tqdm(total=n * passes, desc=label, unit="image", disable=not show, leave=True) as bar:
-        last = 0
+    with tqdm(total=n * passes, desc=label, unit="image", disable=show is not True, leave=True) as bar:
+        last = n_done = 0
 
         def advance(step: str, done: int, total: int) -> None:
-            nonlocal last
+            nonlocal last, n_done
+            n_new = done - last if done > last else done
+            last, n_done = 0 if done == total else done, n_done + n_new
             bar.set_postfix_str(step, refresh=False)
-            bar.update(done - last if done > last else done)
-            last = 0 if done == total else done
+            bar.update(n_new)
+            if callable(show):
+                show(step, min(n_done, n * passes), n * passes)
 
         yield advance

@@ -102,6 +102,27 @@ class Run:
                 self._opened[name] = self._open(name)
             return self._opened[name][1].copy()
 
+    def require(self, name: str, *, up_to: int | None = None) -> None:
+        """Pass if a group is what was written.
+
+        Parameters
+        ----------
+        up_to
+            Of a larger group, in bytes, contents are not read: missing files and wrong sizes are found, changed ones
+            when ``dataset`` reads them. None: the contents of every group are read.
+
+        Raises
+        ------
+        StoreError
+            As ``dataset``.
+        """
+        manifest, _ = self._manifest_of(name)
+        is_read = up_to is None or manifest.get("n_bytes", 0) <= up_to
+        find = changed if is_read else missing_or_resized
+        problem = next(find(self._folder(manifest), _files(manifest)), None)
+        if problem is not None:
+            raise StoreError(f"{problem} {self._advice(name)}")
+
     def verify(self, name: str | None = None) -> list[str]:
         """Return one sentence for every file that is not what was written, of the group ``name`` or of all groups.
 

@@ -21,7 +21,7 @@ from engine.allocation import zeros
 from engine.blocks import Block, UnitOrder
 from engine.kernels import arrays
 from engine.kernels.ranks import ROOM, prune_all
-from engine.kernels.tiles import TILE, add_rows, summarise_held, summarise_sums
+from engine.kernels.tiles import TILE, add_rows, correlate_sums, summarise_held, summarise_sums
 from engine.moments import require_in_range
 from engine.ranking import SPARE, Candidates, best
 from engine.schema import MIN_STIMULI, N_R_BINS, ROUNDING
@@ -128,6 +128,27 @@ class TileSums:
             return summarise_sums(first, stop, self.width, order, columns, self.sums, self.products, top, found)
 
         return _summary(summarise, self.n_units, self.width, self.order, layer, top, self.columns, n_threads)
+
+    def correlations(self, n_threads: int) -> np.ndarray:
+        """Correlate all units with every column over all stimuli.
+
+        Returns
+        -------
+        np.ndarray
+            (column, unit) float32, units in C order of (channel, position); NaN where there is no r.
+        """
+        r, order = np.empty((self.columns.n_columns, self.n_units), np.float32), _order(self.order)
+        step = RUN * self.width
+        starts = count(0, step)
+
+        def work(_: int) -> None:
+            while (first := next(starts)) < self.n_units:
+                stop, columns = min(first + step, self.n_units), self.columns.arrays
+                require_in_range(correlate_sums(first, stop, self.width, order, columns, self.sums, self.products, r))
+
+        with tile_threads(n_threads) as in_threads:
+            in_threads(work)
+        return r
 
     def left_out_r(self, fold: int, column: np.ndarray, unit: np.ndarray) -> np.ndarray:
         """Correlate pairs of a column and a unit over one fold alone: (pair,) float64."""

@@ -26,10 +26,11 @@ DIRECTION = [
     ["matching", "footprints"],
     ["rescoring", "costs"],
     ["passes", "fields", "starts", "backprojection", "crops", "sharing", "gradients"],
-    ["holding", "reselection"],
+    ["holding", "reselection", "correlating"],
     ["merging"],
     ["sources"],
     ["analyses"],
+    ["checks"],
     ["bases", "rotations"],
     ["pipeline"],
     ["workers"],
@@ -38,6 +39,7 @@ DIRECTION = [
     ["simulation"],
     ["world"],
     ["bench"],
+    ["jobs"],
     ["cli"],
 ]
 """Modules and packages of engine, from what stands alone to what uses the rest."""
@@ -48,8 +50,11 @@ TORCH_FREE = [
     "engine.recordings",
     "engine.sources",
     "engine.analyses",
+    "engine.checks",
     "engine.cli",
+    "engine.jobs",
     "dashboard.app",
+    "dashboard.jobs",
     "dashboard.commands",
     "dashboard.figure_files",
 ]

@@ -94,6 +94,11 @@ class Shown:
         self.mode = mode
         self._recolour()
 
+    def renderer_of(self, role: str) -> Any:
+        """Return the Bokeh renderer of the marks of a role."""
+        found = next(part for mark, part in zip(self.drawing.marks, self._parts, strict=True) if mark.role == role)
+        return found["glyph_renderer"]
+
     def on_tap(self, callback: Callable[[Any], None]) -> None:
         """Call ``callback`` with the ``key`` of the mark that was tapped; a tap beside all marks does nothing."""
 
@@ -178,6 +183,7 @@ class Shown:
             if (view.start, view.end) != (start, end):
                 view.update(start=start, end=end, reset_start=start, reset_end=end)
         _set_axis(figure.xaxis[0], axes.xticks, axes.xlabel, TOKENS[self.mode][axes.x_token])
+        _turn(figure.xaxis[0], axes.x_turn)
         _set_axis(figure.yaxis[0], axes.yticks, axes.ylabel, TOKENS[self.mode][axes.y_token])
         if not axes.is_square:
             figure.height = axes.height or self._height
@@ -241,6 +247,7 @@ def to_holoviews(drawing: Drawing, mode: Mode = "light", *, width: int = 540, he
         ):
             axis.ticker = FixedTicker()
             _set_axis(axis, ticks, label, TOKENS[mode]["ink"])
+        _turn(plot.handles["xaxis"], axes.x_turn)
 
     overlay = overlay_of(drawing)
     limits = {"xlim": drawing.axes.xlim, "ylim": drawing.axes.ylim}
@@ -265,6 +272,12 @@ def _set_axis(axis: Any, ticks: Any, label: str | None, colour: str) -> None:
     if axis.axis_label != (label or None):
         axis.axis_label = _literal(label) if label else None
     axis.axis_label_text_color = colour
+
+
+def _turn(axis: Any, degrees: int) -> None:
+    turned = np.deg2rad(degrees) if degrees else "horizontal"
+    if axis.major_label_orientation != turned:
+        axis.major_label_orientation = turned
 
 
 def _literal(text: str) -> Any:

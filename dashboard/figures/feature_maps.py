@@ -26,7 +26,7 @@ Fewer than that: sites share maps.
 Counted = Literal["matches", "units"]
 COLUMNS = {"matches": "n_matches", "units": "n_units"}
 _MOST_TICKS = 7
-_DIGIT_PX = 6.2
+_DIGIT_PX, _TURNED_PX = 6.2, 13
 
 
 def data(map_counts: xr.Dataset, region: str) -> pd.DataFrame:
@@ -52,12 +52,13 @@ def describe(
     *,
     of: Counted = "matches",
     is_sorted: bool = False,
+    channel: int | None = None,
     regions: Sequence[str] = (),
     width: int = 660,
 ) -> Drawing:
     """Describe the bars, of ``matches`` or of all best ``units``, in the layer's order or ``is_sorted`` by count.
 
-    ``width`` in px decides whether sorted maps are named or counted.
+    ``channel`` is the selected map; ``width`` in px decides whether sorted maps are named or counted.
     """
     shown = _sorted(data, COLUMNS[of]) if is_sorted else data
     n_maps = max(len(shown), 1)
@@ -67,22 +68,27 @@ def describe(
     unit = "site" if of == "matches" else "best unit"
     layer = data.attrs["layer"]
     names = shown["channel"].to_numpy()
+    ticks, turn = _sorted_ticks(names, width - 64) if is_sorted else (_channels(n_maps), 0)
+    left, right = x - 0.5 + _gap(n_maps), x + 0.5 - _gap(n_maps)
+    at = names == channel
     return Drawing(
         [
-            boxes("Match", x - 0.5 + _gap(n_maps), 0, x + 0.5 - _gap(n_maps), np.where(count > 0, count, np.nan)),
+            boxes("Match", left, 0, right, np.where(count > 0, count, np.nan)),
+            boxes("MatchSelected", left[at], 0, right[at], np.where(count > 0, count, np.nan)[at]),
             line("Zero", [-0.5, n_maps - 0.5], [0, 0]),
             boxes("Hit", x - 0.5, 0, x + 0.5, top, key=names, told=[plural(int(n), unit) for n in count]),
         ],
         Axes(
             (-0.5, n_maps - 0.5),
             (0, top),
-            _sorted_ticks(names, width - 64) if is_sorted else _channels(n_maps),
+            ticks,
             counts_ticks(top),
             f"Feature map of {layer}" + (", by count" if is_sorted else ""),
             f"{unit.capitalize()}s per map",
-            left=52,
+            x_turn=turn,
+            left=60,
             right=12,
-            bottom=44,
+            bottom=30 + int(_DIGIT_PX * max(len(name) for _, name in ticks)) if turn else 44,
         ),
         {"region": region_token(data.attrs["region"], regions)},
         Hit("Hit", _TOOLTIP),
@@ -141,11 +147,15 @@ def _channels(n_maps: int) -> list[tuple[float, str]]:
     return counts_ticks(n_maps - 1, _MOST_TICKS)
 
 
-def _sorted_ticks(names: np.ndarray, width_px: float) -> list[tuple[float, str]]:
-    """Name sorted maps where the names fit, else count them from 1."""
+def _sorted_ticks(names: np.ndarray, width_px: float) -> tuple[list[tuple[float, str]], int]:
+    """Name sorted maps where the names fit, turned if need be, else count them from 1; and the turn in degrees."""
     n_maps = len(names)
     written = [str(name) for name in names]
+    named = [(float(place), name) for place, name in enumerate(written)]
     if n_maps * (_DIGIT_PX * max(map(len, written), default=1) + 6) <= width_px:
-        return [(float(place), name) for place, name in enumerate(written)]
+        return named, 0
+    if n_maps * _TURNED_PX <= width_px:
+        return named, 90
     step = int(counts_ticks(n_maps, _MOST_TICKS)[1][0])
-    return [(0.0, "1st"), *((float(at - 1), f"{thousands(at)}th") for at in range(step, n_maps + 1, step) if at > 1)]
+    counted = [(float(at - 1), f"{thousands(at)}th") for at in range(step, n_maps + 1, step) if at > 1]
+    return [(0.0, "1st"), *counted], 0

@@ -24,9 +24,16 @@ respond more alike than their images do.
 data = feature_maps_positions.data
 
 
-def describe(data: pd.DataFrame, *, regions: Sequence[str] = (), size: int = 430) -> Drawing:
+def describe(
+    data: pd.DataFrame,
+    *,
+    channel: int | None = None,
+    site: str | None = None,
+    regions: Sequence[str] = (),
+    size: int = 430,
+) -> Drawing:
     """Describe the map and its marginals as ``feature_maps_positions`` does."""
-    return feature_maps_positions.describe(data, of="units", regions=regions, size=size)
+    return feature_maps_positions.describe(data, of="units", channel=channel, site=site, regions=regions, size=size)
 
 
 def keys(data: pd.DataFrame) -> list[Key]:

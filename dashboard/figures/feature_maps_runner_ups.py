@@ -24,9 +24,16 @@ be a single site.
 data = feature_maps.data
 
 
-def describe(data: pd.DataFrame, *, is_sorted: bool = False, regions: Sequence[str] = (), width: int = 660) -> Drawing:
+def describe(
+    data: pd.DataFrame,
+    *,
+    is_sorted: bool = False,
+    channel: int | None = None,
+    regions: Sequence[str] = (),
+    width: int = 660,
+) -> Drawing:
     """Describe the bars as ``feature_maps`` does."""
-    return feature_maps.describe(data, of="units", is_sorted=is_sorted, regions=regions, width=width)
+    return feature_maps.describe(data, of="units", is_sorted=is_sorted, channel=channel, regions=regions, width=width)
 
 
 def keys(data: pd.DataFrame) -> list[Key]:

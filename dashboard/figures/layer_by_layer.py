@@ -9,7 +9,7 @@ import xarray as xr
 from dashboard.figures import chance
 from dashboard.figures.keys import Key
 from dashboard.figures.marks import Axes, Drawing, Hit, area, boxes, line, points
-from dashboard.figures.scales import layer_ticks, r_limits, r_ticks
+from dashboard.figures.scales import r_limits, r_ticks, turned_layer_ticks
 from dashboard.figures.wording import fixed, known_of
 
 TITLE = "Layer by layer"
@@ -74,7 +74,7 @@ def describe(data: pd.DataFrame, *, network: str = "network1", layer: str | None
     strip = np.concatenate([column["chance_median"][:1], column["chance_median"], column["chance_median"][-1:]])
     at = np.flatnonzero(names == layer)
     r = column["correlation"]
-    ticks, _ = layer_ticks(names, width - 70)
+    ticks, turn, bottom = turned_layer_ticks(names, width - 70)
     dense = "Dense" if n_layers > _MANY else ""
     return Drawing(
         [
@@ -111,9 +111,10 @@ def describe(data: pd.DataFrame, *, network: str = "network1", layer: str | None
             r_ticks(low, high),
             None,
             "Best r in layer",
-            left=54,
+            x_turn=turn,
+            left=60,
             right=12,
-            bottom=30,
+            bottom=bottom,
         ),
         {"network": network},
         Hit("Hit", _TOOLTIP),

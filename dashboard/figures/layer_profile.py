@@ -63,8 +63,19 @@ def data(layer_profile: xr.Dataset, null: xr.Dataset, recording: xr.Dataset, sit
     return frame
 
 
-def describe(data: pd.DataFrame, *, layer: str | None = None, regions: Sequence[str] = (), width: int = 540) -> Drawing:
-    """Describe the profile; ``layer`` is the selected one, ``width`` the px that decide how many names fit."""
+def describe(
+    data: pd.DataFrame,
+    *,
+    layer: str | None = None,
+    regions: Sequence[str] = (),
+    width: int = 540,
+    limits: tuple[float, float] | None = None,
+) -> Drawing:
+    """Describe the profile.
+
+    ``layer`` is the selected one, ``width`` the px that decide how many names fit; ``limits`` of r, where they shall be
+    those of another profile too.
+    """
     n_layers = len(data)
     x = np.arange(n_layers, dtype=float)
     names = data["layer"].to_numpy()
@@ -75,8 +86,7 @@ def describe(data: pd.DataFrame, *, layer: str | None = None, regions: Sequence[
     _, held_out_strip = _to_the_edges(x, data["chance_held_out"].to_numpy())
     ticks, is_every_layer_named = layer_ticks(names, width - 70)
     is_noted = not is_every_layer_named and selected.size > 0 and bool(np.isfinite(r[selected[0]]))
-    room = _NOTE_ROOM if is_noted else 1
-    low, high = r_limits(r * room, r, held_out, data["quartile_high"], data["chance"])
+    low, high = limits or limits_of(data, room=NOTE_ROOM if is_noted else 1)
     is_many = n_layers > _MANY
     return Drawing(
         [
@@ -119,6 +129,12 @@ def describe(data: pd.DataFrame, *, layer: str | None = None, regions: Sequence[
     )
 
 
+def limits_of(data: pd.DataFrame, *, room: float = 1) -> tuple[float, float]:
+    """Return limits that hold every point, and the highest ones times ``room``."""
+    r = data["correlation"].to_numpy()
+    return r_limits(r * room, r, data["held_out"].to_numpy(), data["quartile_high"], data["chance"])
+
+
 def caption(data: pd.DataFrame) -> str:
     """Say whose profile it is, and over how many layers."""
     return f"{data.attrs['site']}, {len(data)} layers"
@@ -132,7 +148,7 @@ def keys(data: pd.DataFrame) -> list[Key]:
 
 _MANY = 30
 """From here on the dots of two neighbouring layers would touch."""
-_NOTE_ROOM = 1.14
+NOTE_ROOM = 1.14
 """Room above the highest point for the name of the selected layer."""
 _TOOLTIP = (
     "<div style='font:400 12px/16px var(--us-font);color:var(--us-ink);max-width:240px;overflow-wrap:anywhere'>"

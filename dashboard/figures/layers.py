@@ -10,7 +10,7 @@ import xarray as xr
 from dashboard.figures import chance
 from dashboard.figures.keys import Key
 from dashboard.figures.marks import Axes, Drawing, Hit, Mark, boxes, labels, line, nothing, points, segments
-from dashboard.figures.scales import layer_ticks, r_limits, r_ticks
+from dashboard.figures.scales import r_limits, r_ticks, turned_layer_ticks
 from dashboard.figures.wording import fixed, known_of, plural
 from dashboard.theme import REGION_TOKENS, region_token
 
@@ -66,8 +66,15 @@ def data(layer_summary: xr.Dataset, layers: xr.Dataset, null: xr.Dataset, record
     return frame
 
 
-def describe(data: pd.DataFrame, *, site: str | None = None, regions: Sequence[str] = (), width: int = 660) -> Drawing:
-    """Describe sites over layers; ``site`` is selected, ``width`` the px that decide how many names fit."""
+def describe(
+    data: pd.DataFrame,
+    *,
+    site: str | None = None,
+    layer: str | None = None,
+    regions: Sequence[str] = (),
+    width: int = 660,
+) -> Drawing:
+    """Describe sites over layers; ``site`` and ``layer`` are selected, ``width`` decides how many names fit."""
     about = data.attrs
     n_layers = len(about["layers"])
     tokens = tokens_of(about["regions"], regions)
@@ -78,11 +85,13 @@ def describe(data: pd.DataFrame, *, site: str | None = None, regions: Sequence[s
     top = high + 0.34 * (high - low)
     edges = [-0.5, n_layers - 0.5]
     at = np.flatnonzero(data["site"].to_numpy() == site)
-    ticks, _ = layer_ticks(about["layers"], width - 70)
+    ticks, turn, bottom = turned_layer_ticks(about["layers"], width - 70)
+    selected = np.flatnonzero(np.array(about["layers"], dtype=object) == layer)
     return Drawing(
         [
             boxes("Chance", edges[0], 0, edges[1], about["chance"]),
             boxes("ChanceHeldOut", edges[0], 0, edges[1], about["chance_held_out"]),
+            boxes("SelectedRow", selected - 0.5, low, selected + 0.5, top),
             *_histogram(data, tokens, high + 0.05 * (high - low), top - 0.05 * (high - low)),
             line("Zero", edges, [0, 0]),
             line("ChanceEdge", edges, [about["chance"]] * 2),
@@ -109,9 +118,10 @@ def describe(data: pd.DataFrame, *, site: str | None = None, regions: Sequence[s
             r_ticks(low, high),
             None,
             "r of the match",
-            left=54,
+            x_turn=turn,
+            left=60,
             right=12,
-            bottom=30,
+            bottom=bottom,
         ),
         {"region": next(iter(tokens.values()), "V4")},
         Hit("Site", _TOOLTIP),

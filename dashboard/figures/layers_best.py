@@ -27,9 +27,9 @@ are for the bars; the held-out r of random units lies about 0.
 KEYS = (
     Key("bar", "whole network"),
     Key("dot", "best layer"),
-    Key("open", "held-out; layer chosen on other sites"),
+    Key("open", "held-out"),
     Key("interval", "95% over sites"),
-    Key("dash", "random units, closed form", "control"),
+    Key("dash", "random units", "control"),
 )
 KINDS = ("whole network", "best layer")
 _VALUES = ("correlation", "held_out", "control")
@@ -110,7 +110,7 @@ def describe(data: pd.DataFrame, *, regions: Collection[str] = (), width: int = 
             _ticks(data, x, width),
             r_ticks(low, high),
             None,
-            "Neural correlation, median over sites",
+            "Median r over sites",
             left=54,
             right=12,
             bottom=44,

@@ -9,7 +9,7 @@ import xarray as xr
 from dashboard.figures.keys import Key
 from dashboard.figures.layers import in_order, region_names, spread, tokens_of
 from dashboard.figures.marks import Axes, Drawing, Hit, boxes, line, points
-from dashboard.figures.scales import layer_ticks, r_limits, r_ticks
+from dashboard.figures.scales import r_limits, r_ticks, turned_layer_ticks
 from dashboard.figures.wording import fixed, known_of, plural
 
 TITLE = "Best r in each layer"
@@ -77,6 +77,7 @@ def describe(data: pd.DataFrame, *, layer: str | None = None, regions: Sequence[
     lines = {one: _lines(data, one) for one in about["regions"]}
     selected = np.flatnonzero(np.array(names) == layer)
     dense = "Dense" if n_layers > _MANY else ""
+    ticks, turn, bottom = turned_layer_ticks(names, width - 70)
     marks = [
         points(
             "Units",
@@ -104,13 +105,14 @@ def describe(data: pd.DataFrame, *, layer: str | None = None, regions: Sequence[
         Axes(
             (-0.5, n_layers - 0.5),
             (low, high),
-            layer_ticks(names, width - 70)[0],
+            ticks,
             r_ticks(low, high),
             None,
             "Best r in layer",
-            left=54,
+            x_turn=turn,
+            left=60,
             right=12,
-            bottom=30,
+            bottom=bottom,
         ),
         {"region": next(iter(tokens.values()), "V4")},
         Hit("Hit", _TOOLTIP),

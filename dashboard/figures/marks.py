@@ -66,6 +66,8 @@ class Axes:
     y_token: str = "ink"
     grid: Literal["", "x", "y", "xy"] = "y"
     is_x_on_top: bool = False
+    x_turn: int = 0
+    """Degrees by which the labels of the x ticks are turned: 0, 45 or 90."""
     tick_px: int = 11
     left: int = 52
     right: int = 16
@@ -170,7 +172,8 @@ def element(mark: Mark) -> hv.Element:
         case "labels":
             return hv.Labels((c["x"], c["y"], list(c["text"])), ["x", "y"], "text", group=mark.role)
         case "image":
-            return hv.Image(c["image"][::-1], bounds=tuple(c["bounds"]), group=mark.role)
+            value = hv.Dimension("z", range=mark.limits or (None, None))  # else an image without a cell warns
+            return hv.Image(c["image"][::-1], bounds=tuple(c["bounds"]), vdims=value, group=mark.role)
 
 
 def numbers(values: object) -> np.ndarray:
@@ -203,6 +206,10 @@ ROLES: Final[Mapping[str, Role]] = {
     "RowLabelSelected": Role(fill="ink", font_px=11, is_bold=True, align="right"),
     # a region's sites
     "Match": Role(fill="region", size=7),
+    "MatchSelected": Role(fill="ink", size=7),
+    "MatchStem": Role(stroke="region", width=1, alpha=(0.3, 0.35), is_behind=True),
+    "CellSelected": Role(stroke="ink", width=2),
+    "CellMarked": Role(stroke="ink", width=1),
     "MatchLine": Role(stroke="region", width=2),
     "HeldOut": _OPEN,
     "HeldOutLine": Role(stroke="region", width=1.25, alpha=(0.75, 0.75)),
@@ -258,6 +265,16 @@ ROLES: Final[Mapping[str, Role]] = {
     "BasisStandardisedHeldOut": Role(fill="paper", stroke="region", width=1.25, dash=(3, 2)),
     "BasisError": Role(stroke="ink", width=1.25),
     "BasisValue": Role(fill="text2", font_px=10, align="center", baseline="bottom", offset=(0, -3)),
+    # all units, and all feature maps
+    "UnitDensity": Role(fill="network"),
+    "MapCorrelation": Role(fill="region"),
+    "MapMatch": Role(stroke="ink", width=1.25, size=7),
+    "LayerEdge": Role(stroke="grid", width=1),
+    "SelectedLayer": Role(fill="ink", alpha=(0.05, 0.08)),
+    "UnitMatch": Role(fill="network", stroke="paper", width=1.25, size=10),
+    "UnitName": Role(fill="ink", align="left", offset=(13, 0)),
+    "UnitNameLeft": Role(fill="ink", align="right", offset=(-13, 0)),
+    "ChanceNoteAbove": Role(fill="text2", align="right", baseline="bottom", offset=(-4, -3)),
     # notes in a frame
     "Note": Role(fill="text2", align="left"),
     "NoteRight": _NOTE,

@@ -178,6 +178,13 @@ def _dress_frame(axis: PaperAxes, axes: Axes, mode: Mode, width: int, height: in
     axis.set_axisbelow(True)
     axis.tick_params(color=tokens["axis"], labelcolor=tokens["text2"], labelsize=axes.tick_px * PT, length=4 * PT)
     axis.tick_params(which="major", width=PT, direction="out", rotation=0)
+    if axes.x_turn:
+        axis.tick_params(axis="x", rotation=axes.x_turn)
+        for name in axis.get_xticklabels():
+            name.set(
+                ha="center" if axes.x_turn == 90 else "right",
+                rotation_mode="default" if axes.x_turn == 90 else "anchor",
+            )
     if axes.is_x_on_top:
         axis.xaxis.tick_top()
         axis.xaxis.set_label_position("top")

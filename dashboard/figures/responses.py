@@ -87,11 +87,16 @@ def describe(
     thumb_base: str = "img",
     network: str = "network1",
     regions: Sequence[str] = (),
+    limits: tuple[float, float] | None = None,
 ) -> Drawing:
-    """Describe the scatter; ``stimulus`` is the selected image, ``thumb_base`` the address of the thumbnails."""
+    """Describe the scatter.
+
+    ``stimulus`` is the selected image, ``thumb_base`` the address of the thumbnails; ``limits`` of both axes, where
+    they shall be those of another scatter too.
+    """
     about = data.attrs
     x, y = data["site_sd"].to_numpy(), data["unit_sd"].to_numpy()
-    low, high = _limits(x, y)
+    low, high = limits or limits_of(data)
     ids = data["stimulus"].to_numpy()
     site_favourite, unit_favourite = data["is_site_favourite"].to_numpy(), data["is_unit_favourite"].to_numpy()
     selected = np.flatnonzero(ids == stimulus) if stimulus is not None else np.empty(0, dtype=int)
@@ -117,7 +122,7 @@ def describe(
             points("SiteFavourite", x[site_favourite], y[site_favourite]),
             points("SelectionHalo", x[selected], y[selected]),
             points("Selection", x[selected], y[selected]),
-            labels("IdentityNote", high - 0.03 * (high - low), high - 0.03 * (high - low), "y = x"),
+            labels("IdentityNote", high - 0.05 * (high - low), high - 0.05 * (high - low), "y = x"),
             _slope_note(slope, (low, high), x, y, float(floor[0]) if len(floor) else low),
             labels("SilentNote", high, floor[0], f"unit silent on {100 * about['silent']:.0f}% of images")
             if about["silent"] >= _SILENT_FROM
@@ -140,6 +145,11 @@ def describe(
         {"region": region, "network": network},
         Hit("Image", _tooltip(thumb_base, region, network)),
     )
+
+
+def limits_of(data: pd.DataFrame) -> tuple[float, float]:
+    """Return limits that hold every point."""
+    return _limits(data["site_sd"].to_numpy(), data["unit_sd"].to_numpy())
 
 
 def keys(data: pd.DataFrame) -> list[Key]:
@@ -223,7 +233,11 @@ def _addresses(ids: np.ndarray) -> np.ndarray:
 
 
 def _with_rank(values: np.ndarray, ranks: np.ndarray) -> np.ndarray:
-    return np.array([f"{signed(v)} SD, rank {r}" for v, r in zip(values, ranks, strict=True)], dtype=object)
+    """Write "+1.5 SD, rank 12" of each; few numbers with one decimal are different, so each is written once."""
+    tenths, place = np.unique(np.round(values, 1), return_inverse=True)
+    written = [f"{signed(value)} SD, rank " for value in tenths.tolist()]
+    pairs = zip(place.tolist(), ranks.tolist(), strict=True)
+    return np.array([f"{written[k]}{rank}" for k, rank in pairs], dtype=object)
 
 
 def _tooltip(thumb_base: str, region: str, network: str) -> str:

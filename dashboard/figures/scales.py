@@ -9,6 +9,9 @@ from dashboard.figures.wording import elided, tick
 _PX_PER_LETTER = 6.2
 _LABEL_GAP_PX = 10
 _LONGEST_LABEL = 18
+_LONGEST_TURNED_LABEL = 17
+_TURNED_HALF_PX, _TURNED_PX = 20, 13
+"""Room that a label needs when it is turned by 45 degrees, and by 90."""
 
 
 def r_limits(*values: object, room: float = 0.04, least: float = 0.2, zero: float = 0.0) -> tuple[float, float]:
@@ -39,6 +42,25 @@ def layer_ticks(names: Sequence[str], width_px: float) -> tuple[list[tuple[float
     fitting = max(int(width_px // room), 2)
     step = max(int(np.ceil(len(written) / fitting)), 1)
     return [(float(i), written[i]) for i in range(0, len(written), step)], step == 1
+
+
+def turned_layer_ticks(names: Sequence[str], width_px: float) -> tuple[list[tuple[float, str]], int, int]:
+    """Return ticks for layers at 0, 1, 2 ... whose names are turned where they do not fit side by side.
+
+    Returns
+    -------
+    tuple
+        Ticks, the angle of their labels in degrees (0, 45 or 90), and the px that they need below the frame.
+    """
+    ticks, is_all = layer_ticks(names, width_px)
+    if is_all:
+        return ticks, 0, 30
+    written = [elided(str(name), _LONGEST_TURNED_LABEL) for name in names]
+    room, length = width_px / len(written), max(map(len, written)) * _PX_PER_LETTER
+    if room >= _TURNED_HALF_PX:
+        return [(float(i), name) for i, name in enumerate(written)], 45, int(18 + 0.71 * length)
+    step = int(np.ceil(_TURNED_PX / room))
+    return [(float(i), written[i]) for i in range(0, len(written), step)], 90, int(14 + length)
 
 
 def degree_ticks(low: float, high: float) -> list[tuple[float, str]]:

@@ -66,14 +66,19 @@ def data(
 
 
 def describe(
-    data: pd.DataFrame, *, site: str | None = None, regions: Sequence[str] = (), width: int = WIDTH_PX
+    data: pd.DataFrame,
+    *,
+    site: str | None = None,
+    beside: str = "",
+    regions: Sequence[str] = (),
+    width: int = WIDTH_PX,
 ) -> Drawing:
-    """Describe the rail, first row on top, 14 px each; ``site`` is the selected one."""
+    """Describe the rail, first row on top, 14 px each; ``site`` is the selected one, ``beside`` the one beside it."""
     n_sites = len(data)
     row = np.arange(n_sites, 0, -1, dtype=float)
     names = data["site"].to_numpy()
     r, held_out, ceiling = (data[name].to_numpy() for name in ("correlation", "held_out", "noise_ceiling"))
-    is_selected = names == site
+    is_selected = (names == site) | (names == (beside or site))
     region = region_token(data.attrs["region"], regions)
     written = np.array([elided(str(name), 12) for name in names], dtype=object)
     values = np.concatenate([r, held_out, ceiling])
@@ -92,7 +97,7 @@ def describe(
             points("HeldOutDense", held_out, row),
             points("MatchDense", r, row),
             labels("RowLabel", np.full(n_sites, label_at)[~is_selected], row[~is_selected], written[~is_selected]),
-            labels("RowLabelSelected", label_at, row[is_selected], written[is_selected])
+            labels("RowLabelSelected", np.full(is_selected.sum(), label_at), row[is_selected], written[is_selected])
             if is_selected.any()
             else nothing("labels", "RowLabelSelected"),
             boxes(

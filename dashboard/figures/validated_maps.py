@@ -8,7 +8,7 @@ import xarray as xr
 
 from dashboard.figures.feature_maps import counts_ticks
 from dashboard.figures.keys import Key
-from dashboard.figures.marks import Axes, Drawing, Hit, Mark, boxes, labels, line, nothing, points
+from dashboard.figures.marks import Axes, Drawing, Hit, Mark, boxes, labels, line, nothing, points, segments
 from dashboard.figures.scales import r_limits, r_ticks
 from dashboard.figures.wording import fixed, known_of, plural, thousands
 from dashboard.theme import region_token
@@ -73,8 +73,10 @@ def describe(data: pd.DataFrame, *, channel: int | None = None, regions: Sequenc
             line("ChanceEdge", [start, end], [limit, limit]),
             points("MatchDense", x[is_valid], best[is_valid]),
             points("Control", x[~is_valid], best[~is_valid]),
+            segments("MatchStem", x[is_valid], limit, x[is_valid], best[is_valid]),
             points("SelectionHalo", x[at], best[at]),
             points("Selection", x[at], best[at]),
+            labels("PointName", x[at], best[at] + 0.05 * (high - low), [f"map {channel}"] * len(at)),
             *_notes(data, rule, 0.93 * high),
             labels("Note", start + 0.01 * (end - start), limit - 0.045 * (high - low), _said(data)),
             boxes("Hit", x - 0.5, low, x + 0.5, high, key=data["channel"].to_numpy(), told=_told(data)),
@@ -86,7 +88,7 @@ def describe(data: pd.DataFrame, *, channel: int | None = None, regions: Sequenc
             r_ticks(low, high),
             f"Feature map of {about['layer']}, by best r",
             "Best r with any site",
-            left=52,
+            left=60,
             right=12,
             bottom=44,
         ),

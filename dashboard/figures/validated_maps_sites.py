@@ -8,7 +8,7 @@ import pandas as pd
 from dashboard.figures import validated_maps as best_of_maps
 from dashboard.figures.feature_maps import counts_ticks
 from dashboard.figures.keys import Key
-from dashboard.figures.marks import Axes, Drawing, Hit, Mark, area, boxes, labels, line
+from dashboard.figures.marks import Axes, Drawing, Hit, Mark, area, boxes, labels, line, points, segments
 from dashboard.figures.validated_maps import TOOLTIP, frame_of, place_ticks
 from dashboard.figures.wording import fixed, known_of, tick
 from dashboard.theme import region_token
@@ -29,15 +29,15 @@ MOST_THRESHOLDS = 4
 data = best_of_maps.data
 
 
-def describe(data: pd.DataFrame, *, regions: Sequence[str] = ()) -> Drawing:
-    """Describe the nested counts, the lowest threshold palest."""
+def describe(data: pd.DataFrame, *, channel: int | None = None, regions: Sequence[str] = ()) -> Drawing:
+    """Describe the nested counts, the lowest threshold palest; ``channel`` is the selected map."""
     about = data.attrs
     shown = shown_thresholds(data)
     counts = {t: data[f"above_{t:g}"].to_numpy(dtype=float) for t in shown}
     n_maps = len(data)
     start, end = frame_of(n_maps)
     most = max((count.max(initial=0) for count in counts.values()), default=0)
-    top = max(1.1 * most, 1.0)
+    top = max(1.2 * most, 1.0)
     token = region_token(about["region"], regions)
     edges = np.repeat(np.arange(n_maps + 1) + 0.5, 2)[1:-1]
     return Drawing(
@@ -45,6 +45,7 @@ def describe(data: pd.DataFrame, *, regions: Sequence[str] = ()) -> Drawing:
             *(area("Units", edges, 0, np.repeat(count, 2), token=token) for count in counts.values()),
             line("Zero", [start, end], [0, 0]),
             *_legend(shown, (start, end), top, token),
+            *_pin(data, channel, counts[shown[0]] if shown else np.zeros(n_maps), top),
             boxes(
                 "Hit",
                 data["place"] - 0.5,
@@ -62,7 +63,7 @@ def describe(data: pd.DataFrame, *, regions: Sequence[str] = ()) -> Drawing:
             counts_ticks(top),
             f"Feature map of {about['layer']}, by best r",
             "Sites above",
-            left=52,
+            left=60,
             right=12,
             bottom=44,
         ),
@@ -88,6 +89,17 @@ def shown_thresholds(data: pd.DataFrame) -> list[float]:
     about = data.attrs
     passed = [t for t in about["thresholds"] if t > about["threshold"] and data[f"above_{t:g}"].any()]
     return passed[:MOST_THRESHOLDS]
+
+
+def _pin(data: pd.DataFrame, channel: int | None, lowest: np.ndarray, top: float) -> list[Mark]:
+    """Mark the selected map above its bar."""
+    at = np.flatnonzero(data["channel"].to_numpy() == channel)
+    x, y = data["place"].to_numpy(dtype=float)[at], lowest[at] + 0.1 * top
+    return [
+        segments("Pin", x, lowest[at], x, y),
+        points("PinHead", x, y),
+        labels("PinNoteRight", x, y, [f"map {channel}"] * len(at)),
+    ]
 
 
 def _legend(shown: list[float], frame: tuple[float, float], top: float, token: str) -> list[Mark]:

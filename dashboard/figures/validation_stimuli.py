@@ -26,8 +26,20 @@ silent on many images, the least are drawn from them by the seed; the table coun
 would change with new sites.
 
 *After the discussion of Arend et al. 2018; it draws no such list.*"""
-MOST_ROWS = 40
-_ROW_PX = 14
+LIST_HELP = """**What it shows.** Feature maps without a site that matches them beyond chance, the best r first: the
+images that drive the best unit of each map most, and those that drive it least, with the activation that the unit has
+on them. The exported table holds all maps and images.
+
+**How it is computed.** The unit of the map with the highest r with any site; its activations to all images, in SD from
+their mean. Show these images to new sites: one that shares the unit's tuning tells both ends apart, and is predicted to
+respond as the unit does. Where a unit is silent on many images, the least are drawn from them by the seed.
+
+**Chance.** A map can be unvalidated because no such site was recorded, or because brains have none: only the former
+would change with new sites.
+
+*After the discussion of Arend et al. 2018; it draws no such list.*"""
+MOST_ROWS = 12
+_ROW_PX = 24
 
 
 def data(validation_stimuli: xr.Dataset, only_region: str | None = None) -> pd.DataFrame:
@@ -49,7 +61,7 @@ def data(validation_stimuli: xr.Dataset, only_region: str | None = None) -> pd.D
 
 
 def describe(data: pd.DataFrame, *, regions: Sequence[str] = ()) -> Drawing:
-    """Describe the rows of the first 40 maps."""
+    """Describe the rows of the first ``MOST_ROWS`` maps."""
     map_of_row = data[["region", "feature_map"]].apply(tuple, axis=1) if len(data) else pd.Series(dtype=object)
     names = list(dict.fromkeys(map_of_row))[:MOST_ROWS]
     shown = data[map_of_row.isin(names).to_numpy(dtype=bool)] if names else data

@@ -25,11 +25,15 @@ EXPORTS = {"svg": "vector", "pdf": "fonts embedded", "png": "300 dpi", "csv": "d
 
 @dataclass(frozen=True)
 class Look:
-    """What is not chosen but seen: colour tokens, light or dark, and how many favourites fit the window."""
+    """What is not chosen but seen: colour tokens, light or dark, how many favourites fit the window, and which."""
 
     colours: Mapping[str, str]
     mode: Mode = "light"
     n_favourites: int = 10
+    view: str = ""
+    """What the switch of the page shows."""
+    favourites: str = "strongest"
+    """Which end of the responses is listed: "strongest" or "weakest"."""
 
 
 class Card:
@@ -86,6 +90,8 @@ class Card:
         self.shown: Shown | None = None
         self.lacks: tuple[str, ...] = ()
         """Groups that the run that is shown lacks for this figure."""
+        self.settings: dict[str, Any] = {}
+        """Settings of the analyses that it lacks, where the figure needs others than the defaults."""
         self.refusal = ""
         """What else there is not for this figure."""
         self._pane: pn.pane.Bokeh | None = None

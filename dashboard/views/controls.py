@@ -3,10 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import param
+
 from dashboard.results import Chosen, Results
-from dashboard.state import ADDRESS, PAGES, Selection
+from dashboard.state import ADDRESS, FIELD, Selection
 
 BELOW = {
+    "page": ("view",),
     "recording": ("region", "site", "rank", "layer", "feature_map", "stimulus", "beside_site", "beside_network"),
     "network": ("rank", "layer", "feature_map"),
     "region": ("site", "rank", "layer", "feature_map", "beside_site"),
@@ -29,6 +32,7 @@ class Controls:
             "select": self._select,
             "step": self._step,
             "theme": lambda _: self.select(theme="light" if selection.theme == "dark" else "dark"),
+            "toggle-view": lambda _: self._toggle_view(),
             "clear": lambda _: self.select(layer="", feature_map="", stimulus="", beside_site="", beside_network=""),
             "address": self._go_to,
         }
@@ -70,6 +74,11 @@ class Controls:
         if at in there:
             self.select(**{name: there[min(max(there.index(at) + by, 0), len(there) - 1)]})
 
+    def _toggle_view(self) -> None:
+        """Show only what lies in the unit's field, or whole images again; only the site's page has that switch."""
+        if self.selection.page == "site":
+            self.select(view="" if self.selection.view == FIELD else FIELD)
+
     def _put_right(self) -> dict[str, Any]:
         """Return what is shown in the place of what an address named wrongly; nothing if it named nothing wrongly."""
         chosen = self.results.choose(self.selection)
@@ -92,7 +101,7 @@ class Controls:
 
     def _select(self, action: Mapping[str, Any]) -> None:
         wanted = {name: str(action[name]) for name in ADDRESS if name in action}
-        if wanted.get("page", "overview") not in PAGES or wanted.get("theme", "light") not in ("light", "dark"):
+        if not all(self._is_possible(name, value) for name, value in wanted.items()):
             return
         values: dict[str, Any] = dict(wanted)
         if "rank" in wanted:
@@ -100,6 +109,10 @@ class Controls:
                 return
             values["rank"] = min(int(wanted["rank"]), 100_000)
         self.select(**values)
+
+    def _is_possible(self, name: str, value: str) -> bool:
+        parameter = self.selection.param[name]
+        return not isinstance(parameter, param.Selector) or value in parameter.objects
 
     def _step(self, action: Mapping[str, Any]) -> None:
         name, by = action.get("name"), action.get("by")

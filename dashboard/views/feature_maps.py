@@ -1,14 +1,25 @@
 """Which feature maps of the region's layer do sites see, where, and which has no site validated?"""
 
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
-from dashboard.figures.wording import plural
+import numpy as np
+import pandas as pd
+
+from dashboard.figures.wording import fixed, plural, thousands
 from dashboard.results import Chosen
+from dashboard.views import map_card, untested_maps
 from dashboard.views.card import Card, Look
+from dashboard.views.explorers import MapExplorer
 from dashboard.views.figure_card import FigureCard
 from dashboard.views.frame import stat, title_line
 from dashboard.views.markup import Markup, tag
 from dashboard.views.page import Page, area, panel
+
+RUNNER_UPS = "runner-ups"
+VIEWS = (("", "matches"), (RUNNER_UPS, "runner-ups"))
+"""What the bars and the positions count: the value of the address, and its name on the switch."""
 
 
 class FeatureMapsPage(Page):
@@ -24,14 +35,28 @@ class FeatureMapsPage(Page):
                 "div",
                 tag(
                     "div",
-                    panel("feature_maps"),
+                    panel("feature_maps", class_="of-matches"),
+                    panel("feature_maps_runner_ups", class_="of-runner-ups"),
                     panel("validated_maps"),
                     panel("validated_maps_sites"),
                     class_="map-figures",
                 ),
-                tag("div", panel("feature_maps_positions"), panel("validation_stimuli"), class_="map-side"),
+                tag(
+                    "div",
+                    panel("feature_maps_positions", class_="of-matches"),
+                    panel("feature_maps_positions_runner_ups", class_="of-runner-ups"),
+                    panel(
+                        "map",
+                        body=tag(
+                            "div", area("map"), class_="list fill-scroll", tabindex="0", aria_label="Selected map"
+                        ),
+                    ),
+                    class_="map-side",
+                ),
                 class_="row map-1",
             ),
+            tag("div", panel("untested", body=area("untested")), class_="row"),
+            tag("div", panel("map_correlations"), class_="row explore tall"),
             area("footer", style="margin-top:auto"),
             class_="content",
         ),
@@ -39,28 +64,123 @@ class FeatureMapsPage(Page):
         data_page="feature-maps",
     )
 
+    _listed_for: object = None
+    _listed: pd.DataFrame | None = None
+    _written: Mapping[object, dict[str, object]] = MappingProxyType({})
+
     def make_cards(self) -> list[Card]:
-        """Sites per map, best r of every map, sites above thresholds, positions, images that would test maps."""
+        """Sites per map, best r of every map, sites above thresholds, and positions; of matches or of runner-ups."""
         to_map = self.chooser("feature_map")
         return [
             FigureCard("feature_maps", self.results, on_tap=to_map),
+            FigureCard("feature_maps_runner_ups", self.results, on_tap=to_map),
             FigureCard("validated_maps", self.results, on_tap=to_map),
             FigureCard("validated_maps_sites", self.results, on_tap=to_map),
-            FigureCard("feature_maps_positions", self.results),
-            FigureCard("validation_stimuli", self.results, on_tap=to_map),
+            FigureCard("feature_maps_positions", self.results, on_tap=self.go_through),
+            FigureCard("feature_maps_positions_runner_ups", self.results, on_tap=self.go_through),
+            MapExplorer(self.results, self.choose, self.refresh),
         ]
 
+    def shows(self, name: str, chosen: Chosen) -> bool:
+        """Say whether bars and positions are those of what the switch counts."""
+        is_runner_ups = name.endswith("runner_ups")
+        has_two = is_runner_ups or name in ("feature_maps", "feature_maps_positions")
+        return not has_two or is_runner_ups == (chosen.view == RUNNER_UPS)
+
+    def refresh(self, chosen: Chosen, look: Look) -> None:
+        """Bring every figure and area to what is chosen."""
+        self._chosen = chosen
+        super().refresh(chosen, look)
+
+    def go_through(self, position: Any) -> None:
+        """Choose the next one of the sites that are counted at a position, and the map of its unit there."""
+        found = units_at(self._chosen, str(position))
+        if found.empty:
+            return
+        names = list(found["site"])
+        after = names.index(self._chosen.site) + 1 if self._chosen.site in names else 0
+        row = found.iloc[after % len(names)]
+        self.choose(site=str(row["site"]), feature_map=str(row["channel"]))
+
     def areas(self, chosen: Chosen, look: Look) -> Mapping[str, object]:
-        """Header line."""
-        return {"header": header(chosen)}
+        """Header line, the switch, the selected map, and the images that would test the others."""
+        judged = self.cards["validated_maps"]
+        known = judged.data if judged.has_figure else None
+        sites = map_sites(chosen)
+        bars = "feature_maps_runner_ups" if chosen.view == RUNNER_UPS else "feature_maps"
+        return {
+            f"{bars}-head": self.cards[bars].head(look, extra=switch(chosen)),
+            "header": header(chosen, known),
+            "map-head": map_card.map_head(chosen, sites),
+            "map": map_card.map_body(chosen, sites, known),
+            **self._untested(chosen),
+        }
+
+    def _untested(self, chosen: Chosen) -> dict[str, object]:
+        """Return head and list of the images that test maps, made again once another of them is chosen."""
+        of = chosen.run.digest, chosen.run.version, chosen.region
+        if of != self._listed_for:
+            self._listed_for, self._listed, self._written = of, untested_maps.listed(chosen), {}
+        marked = untested_maps.marked(self._listed, chosen)
+        if marked not in self._written:
+            written = untested_maps.untested(self._listed, chosen)
+            self._written = {marked: {"untested-head": untested_maps.untested_head(self._listed), "untested": written}}
+        return self._written[marked]
+
+    def table(self, name: str, chosen: Chosen) -> pd.DataFrame | None:
+        """Return the sites of the map or the images that test maps for their CSV, or the data of a figure."""
+        if name == "map":
+            return map_sites(chosen)
+        return untested_maps.listed(chosen) if name == "untested" else super().table(name, chosen)
 
 
-def header(chosen: Chosen) -> Markup:
-    """Return the header line: the region's layer and its maps."""
+def map_sites(chosen: Chosen) -> pd.DataFrame | None:
+    """Return what the selected map gives for each site; None where the run does not tell."""
+    has_all = all(map(chosen.run.has, map_card.GROUPS)) and chosen.shown_map
+    return map_card.sites_of(chosen) if has_all else None
+
+
+def units_at(chosen: Chosen, position: str) -> pd.DataFrame:
+    """Return the sites that are counted at a position "(y, x)", the highest r first, with the map of their unit."""
     layer = chosen.run.layer_like(chosen.region)
-    return tag(
-        "header",
-        title_line("Feature maps", chosen),
-        stat(f"{chosen.region}-like layer", layer, plural(len(chosen.run.maps_of(chosen.region)), "map"), kind="name"),
-        class_="header",
-    )
+    sites = list(chosen.run.sites(chosen.region).index)
+    found = chosen.run.dataset("layer_matches").sel(layer=layer, site=sites)
+    found = found if chosen.view == RUNNER_UPS else found.isel(rank=slice(1))
+    y, x = (int(part) for part in position.strip("()").split(","))
+    is_there = (found["y"].values == y) & (found["x"].values == x) & (found["unit"].values >= 0)
+    r = np.where(is_there, found["correlation"].values, -np.inf)
+    first = r.argmax(axis=1)
+    row = np.arange(len(sites))
+    frame = pd.DataFrame({"site": sites, "channel": found["channel"].values[row, first], "r": r[row, first]})
+    return frame[is_there.any(axis=1)].sort_values("r", ascending=False, kind="stable", ignore_index=True)
+
+
+def switch(chosen: Chosen) -> Markup:
+    """Return the choice between matches and runner-ups."""
+    shown = chosen.view if chosen.view == RUNNER_UPS else ""
+    items = [
+        tag("button", label, data_do="select", data_view=view, aria_pressed="true" if view == shown else "false")
+        for view, label in VIEWS
+    ]
+    return tag("span", items, class_="switch", role="group", aria_label="What is counted")
+
+
+def header(chosen: Chosen, judged: pd.DataFrame | None) -> Markup:
+    """Return the header line: the layer, how many maps match, and how many are validated against which chance."""
+    run, region = chosen.run, chosen.region
+    layer, n_maps = run.layer_like(region), len(run.maps_of(region))
+    stats = [stat(f"{region}-like layer", layer, plural(n_maps, "map"), kind="name")]
+    if run.has("map_counts"):
+        counts = run.dataset("map_counts").sel(region=region)
+        n_sites = plural(int(counts["n_matched"]), "site")
+        stats.append(stat("hold the best unit of", str(int(counts["n_maps_matched"])), f"maps, for {n_sites}"))
+    if judged is not None:
+        about, status = judged.attrs, judged["status"].value_counts()
+        stats += [
+            stat("validated", thousands(about["n_validated"]), f"of {thousands(n_maps)}", kind="strong"),
+            stat("not validated", thousands(status.get("unvalidated", 0)), "to be tested"),
+            stat("median best r of a map", fixed(float(judged["best"].median())), "selected; none held out"),
+            stat("chance", fixed(about["threshold"]), f"for the best of all maps and sites, p < {about['level']:g}"),
+        ]
+    shows = RUNNER_UPS if chosen.view == RUNNER_UPS else "matches"
+    return tag("header", title_line("Feature maps", chosen), stats, class_="header", data_shows=shows)

@@ -14,8 +14,9 @@ from dashboard.runs import OpenRun
 from dashboard.theme import CONTROL
 from dashboard.views.card import Card, Look
 from dashboard.views.frame import tokens_of
+from engine.analyses import TITLES
 
-_CHOICE = {"layer": "shown_layer", "channel": "feature_map", "stimulus": "shown_stimulus"}
+_CHOICE = {"layer": "shown_layer", "channel": "shown_map", "stimulus": "shown_stimulus"}
 """What a figure calls a part of the choice -> the attribute of ``Chosen``, where that is another word."""
 
 
@@ -34,6 +35,8 @@ class FigureCard(Card):
         More parts of the choice that the figure depends on besides those that its functions name.
     width, height
         In px, in place of the registry's.
+    least_runs
+        Runs that it must compare to be worth its place on the page.
     is_scrolled
         Whether it gets the height that it asks for, and is scrolled.
     """
@@ -47,9 +50,10 @@ class FigureCard(Card):
         marks: Sequence[str] = (),
         width: int = 0,
         height: int = 0,
+        least_runs: int = 1,
         is_scrolled: bool = False,
     ) -> None:
-        self.figure, self._results = FIGURES[name], results
+        self.figure, self._results, self._least_runs = FIGURES[name], results, least_runs
         super().__init__(
             name,
             self.figure.module,
@@ -59,7 +63,7 @@ class FigureCard(Card):
             marks=[*(_CHOICE.get(mark, mark) for mark in sorted(self.figure.marks - {"selected"})), *marks],
             on_tap=on_tap,
             missing=lambda chosen: [name for name in self.figure.groups if not chosen.run.has(name)],
-            unfit=lambda chosen: self.asked(chosen).lacks(self.figure),
+            unfit=self._why_not,
             width=width or self.figure.width,
             height=height or self.figure.height,
             is_scrolled=is_scrolled,
@@ -80,6 +84,17 @@ class FigureCard(Card):
         runs = self._results.runs(chosen.run.recording)
         return [run for run in runs if run is chosen.run or all(map(run.has, self.figure.groups))]
 
+    def _why_not(self, chosen: Chosen) -> str:
+        if len(self.runs(chosen)) >= self._least_runs:
+            return self.asked(chosen).lacks(self.figure)
+        others = [run for run in self._results.runs(chosen.run.recording) if run is not chosen.run]
+        lacks = [name for name in self.figure.groups if others and not others[0].has(name)]
+        if not lacks:
+            return f"It compares networks: match another one against {chosen.run.recording}."
+        told = " and ".join(TITLES.get(name, name) for name in lacks)
+        command = f"unitscope analyse {others[0].digest[:12]} {' '.join(lacks)}"
+        return f"It compares networks, and {chosen.run.network_title} alone has “{told}”. Next: {command}."
+
     def refresh(self, chosen: Chosen, look: Look) -> bool:
         """Bring the figure to the choice, drawn anew where a run that it compares with came, went or changed."""
         versions = tuple(run.version for run in self.runs(chosen))
@@ -98,7 +113,7 @@ class FigureCard(Card):
             "site": chosen.site,
             "layer": chosen.shown_layer,
             "rank": chosen.rank,
-            "channel": int(chosen.feature_map) if chosen.feature_map else None,
+            "channel": int(chosen.shown_map) if chosen.shown_map else None,
             "stimulus": chosen.shown_stimulus,
             "selected": asked.title,
         }

@@ -1,22 +1,33 @@
 """What stands around every page: the bar with tabs and choices, the footer, the list of keys, and what is wrong."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from dashboard.figures.wording import fixed, plural, thousands
+from dashboard.requests import analyse_command
 from dashboard.results import Chosen, Problem, Results
 from dashboard.runs import OpenRun
 from dashboard.state import PAGES, Selection
 from dashboard.theme import CONTROL, NETWORK_TOKENS, network_token, region_token
+from dashboard.views import working
 from dashboard.views.markup import Markup, icon, joined, tag
 from engine.analyses import TITLES
 
 LAYOUT = joined(
     [
-        tag("header", data_area="bar"),
+        tag(
+            "header",
+            tag("div", data_area="bar", class_="bar-left"),
+            tag("div", data_area="working"),
+            tag("div", data_area="choices", class_="bar-right"),
+            class_="bar",
+        ),
+        tag("div", data_area="menus"),
         tag("div", data_area="notice", role="status", aria_live="polite"),
         tag("div", data_area="keys"),
+        tag("div", data_area="search"),
     ]
 )
 
@@ -25,13 +36,30 @@ KEYS = (
     (("←", "→"), "better, worse match of the site"),
     (("[", "]"), "earlier, later layer"),
     (("J", "K"), "next, previous image by response"),
+    (("V",), "whole images, or only the unit’s field"),
     (("/",), "search a site"),
-    (("G", "then", "S"), "go to Site (O overview, R runner-ups, L layers, F feature maps, P population,"),
-    ((), "C selection, J runs, V provenance)"),
+    (("E",), "export the panel under pointer or focus"),
     (("D",), "light or dark"),
     (("?",), "this list"),
-    (("Esc",), "close, or clear layer and image"),
+    (("Esc",), "close, or clear layer, map and image"),
 )
+"""Keys, and what they do on every page."""
+
+GO = {
+    "O": "overview",
+    "S": "site",
+    "R": "runner-ups",
+    "L": "layers",
+    "F": "feature-maps",
+    "P": "population",
+    "C": "selection",
+    "J": "runs",
+    "V": "provenance",
+}
+"""After G: letter -> page."""
+
+_FILTERED_FROM = 12
+"""Items from which a menu has a field to filter them."""
 
 NO_MATCH = {"constant": "the site's response never varies", "n_too_small": "fewer than 3 responses"}
 """Status of a site that has no match -> words."""
@@ -64,32 +92,53 @@ def tokens_of(chosen: Chosen, results: Results) -> dict[str, str]:
     return {run.digest: tokens.get(run.digest, CONTROL) for run in runs}
 
 
-def bar(selection: Selection, results: Results, chosen: Chosen | None) -> Markup:
-    """Return the app bar: name, tabs, then recording with region, network, and light or dark."""
-    tabs = [
-        tag(
-            "button",
-            title,
-            class_="tab",
-            data_do="select",
-            data_page=page,
-            aria_current=_is(selection.page == page, "page"),
-        )
-        for page, title in PAGES.items()
-    ]
-    choices = [] if chosen is None else [*_recording_choice(results, chosen), *_network_choice(results, chosen)]
-    to = "dark" if selection.theme == "light" else "light"
-    return tag(
-        "div",
-        tag("span", "unitscope", class_="name"),
-        tag("nav", tabs, aria_label="Pages"),
-        tag("span", class_="room"),
-        _problems(results) if chosen is not None else None,
-        _simulated(chosen),
-        choices,
-        tag("button", icon(selection.theme), class_="round", data_do="theme", aria_label=f"Show in {to} colours"),
-        class_="bar",
+def bar(selection: Selection) -> Markup:
+    """Return the left of the app bar: name, and tabs, which fold into a menu where the window is narrow."""
+    tabs = [_tab(page, title, is_shown=selection.page == page, class_="tab") for page, title in PAGES.items()]
+    fold = tag(
+        "button",
+        PAGES[selection.page],
+        icon("down"),
+        class_="choice fold",
+        data_do="open",
+        data_menu_name="pages",
+        **_opens("Page"),
     )
+    items = [_tab(page, title, is_shown=selection.page == page) for page, title in PAGES.items()]
+    menu = tag("div", items, class_="menu", popover="auto", data_menu="pages", role="group", aria_label="Pages")
+    return joined([tag("span", "unitscope", class_="name"), tag("nav", tabs, aria_label="Pages"), fold, menu])
+
+
+def choices(selection: Selection, results: Results, chosen: Chosen | None) -> Markup:
+    """Return the right of the app bar: what is wrong, recording with region, network, and light or dark."""
+    to = "dark" if selection.theme == "light" else "light"
+    colour = tag("button", icon(selection.theme), class_="round", data_do="theme", aria_label=f"Show in {to} colours")
+    if chosen is None:
+        return joined([colour])
+    run = chosen.run
+    recording = [
+        _dot(region_token(chosen.region, run.regions)),
+        tag("span", chosen.region),
+        tag("span", run.recording, class_="quiet cut"),
+    ]
+    network = [_dot(network_of(chosen, results)), tag("span", run.network_title, class_="cut")]
+    return joined(
+        [
+            _problems(results),
+            _simulated(chosen),
+            _choice("recording", "Region and recording", recording),
+            _choice("network", "Network", network),
+            colour,
+        ]
+    )
+
+
+def menus(results: Results, chosen: Chosen | None) -> Markup:
+    """Return what the choices of the bar open."""
+    if chosen is None:
+        return Markup("")
+    recordings, networks = _recordings(results, chosen), _networks(results, chosen)
+    return joined([_menu("recording", "Region and recording", recordings), _menu("network", "Network", networks)])
 
 
 def provenance(runs: Sequence[OpenRun], regions: Sequence[str]) -> list[str]:
@@ -148,15 +197,42 @@ def footer(chosen: Chosen) -> Markup:
 def key_list() -> Markup:
     """Return the list of keys; ``?`` opens it."""
     rows = [[tag("dt", _keys(*keys)), tag("dd", meaning)] for keys, meaning in KEYS]
+    go = [[tag("dt", _keys("G", letter)), tag("dd", PAGES[page])] for letter, page in GO.items()]
     return tag(
         "div",
-        tag("h3", "Keyboard"),
-        tag("dl", rows),
+        tag("div", tag("h3", "Keyboard"), tag("dl", rows)),
+        tag("div", tag("h3", "Go to a page"), tag("dl", go)),
         class_="keylist",
         popover="auto",
         data_menu="keys",
         role="dialog",
         aria_label="Keyboard",
+    )
+
+
+def search() -> Markup:
+    """Return the field that finds a site; ``/`` opens it, and the browser fills its list."""
+    field = tag(
+        "input",
+        type="text",
+        placeholder="Search a site",
+        aria_label="Search a site",
+        role="combobox",
+        aria_expanded="true",
+        aria_controls="found-sites",
+        autocomplete="off",
+        spellcheck="false",
+    )
+    return tag(
+        "div",
+        field,
+        tag("div", role="listbox", id="found-sites", aria_label="Sites", class_="found"),
+        tag("p", class_="note", role="status"),
+        class_="search",
+        popover="auto",
+        data_menu="search",
+        role="dialog",
+        aria_label="Search a site",
     )
 
 
@@ -195,14 +271,34 @@ def broken_run(problem: Problem) -> Markup:
     )
 
 
-def not_computed(chosen: Chosen, lacks: Sequence[str]) -> Markup:
-    """Say in place of a figure which analyses of the run it needs, and the command that computes them."""
-    told = [TITLES.get(name, name) for name in lacks]
+def not_computed(chosen: Chosen, lacks: Sequence[str], settings: Mapping[str, Any] | None = None) -> Markup:
+    """Say in place of a figure which analyses of the run it needs, what they take, and have them computed.
+
+    Parameters
+    ----------
+    chosen
+        What is shown; ``chosen.jobs`` computes, where the page is not read-only.
+    lacks
+        Names of the analyses, or other groups, that the run does not hold.
+    settings
+        Of these analyses, where the figure needs others than the defaults; each goes to those that have it.
+    """
+    names = [name for name in lacks if name in TITLES]
+    if not names:
+        told = (
+            f"This run was stored without {', '.join(lacks)}: match again with a newer version, or another recording."
+        )
+        return refused(told)
+    given = _with_other(chosen, names, settings or {})
+    text = analyse_command(chosen.run.digest, names, given)
+    jobs = chosen.jobs
+    how = tag("p", working.READ_ONLY, "Where the store is:") if jobs is None else None
     return tag(
         "div",
         tag("h3", "Not computed yet"),
-        tag("p", "; ".join(told) + "."),
-        command(f"unitscope analyse {chosen.run.digest[:12]} {' '.join(lacks)}"),
+        tag("p", "; ".join(TITLES[name] for name in names) + "."),
+        how if jobs is None else working.compute(jobs, chosen.run, names, given),
+        command(text),
         class_="not-computed",
     )
 
@@ -262,7 +358,15 @@ def titles(runs: Sequence[OpenRun]) -> dict[str, OpenRun]:
     return {title if told.count(title) == 1 else run.network: run for title, run in zip(told, runs, strict=True)}
 
 
-def _recording_choice(results: Results, chosen: Chosen) -> list[Markup]:
+def _with_other(chosen: Chosen, names: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings, with the network shown beside this one where an analysis compares two and none was named."""
+    compares = "comparison" in names and "other" not in settings
+    if compares and chosen.beside is not None and chosen.beside_network:
+        return {**settings, "other": chosen.beside.run.digest}
+    return dict(settings)
+
+
+def _recordings(results: Results, chosen: Chosen) -> list[Markup]:
     items = []
     for recording in results.recordings():
         run = results.runs(recording)[0]
@@ -280,17 +384,12 @@ def _recording_choice(results: Results, chosen: Chosen) -> list[Markup]:
                     aria_current=_is(is_it, "true"),
                 )
             )
-    shown = [
-        _dot(region_token(chosen.region, chosen.run.regions)),
-        tag("span", chosen.region),
-        tag("span", chosen.run.recording, class_="quiet cut"),
-    ]
-    return _choice("recording", "Region and recording", shown, items)
+    return items
 
 
-def _network_choice(results: Results, chosen: Chosen) -> list[Markup]:
+def _networks(results: Results, chosen: Chosen) -> list[Markup]:
     tokens = tokens_of(chosen, results)
-    items = [
+    return [
         tag(
             "button",
             _dot(tokens[run.digest]),
@@ -302,24 +401,43 @@ def _network_choice(results: Results, chosen: Chosen) -> list[Markup]:
         )
         for run in results.runs(chosen.run.recording)
     ]
-    shown = [_dot(network_of(chosen, results)), tag("span", chosen.run.network_title, class_="cut")]
-    return _choice("network", "Network", shown, items)
 
 
-def _choice(name: str, label: str, shown: Sequence[Markup], items: Sequence[Markup]) -> list[Markup]:
-    button = tag(
+def _choice(name: str, label: str, shown: Sequence[Markup]) -> Markup:
+    return tag(
         "button",
         shown,
         icon("down"),
         class_="choice",
         data_do="open",
         data_menu_name=name,
-        aria_haspopup="true",
-        aria_expanded="false",
-        title=label,
+        **_opens(label),
     )
-    menu = tag("div", tag("div", label, class_="heading"), items, class_="menu", popover="auto", data_menu=name)
-    return [button, menu]
+
+
+def _menu(name: str, label: str, items: Sequence[Markup]) -> Markup:
+    field = tag(
+        "input", type="text", placeholder="Filter", aria_label=f"Filter: {label}", data_filter=name, autocomplete="off"
+    )
+    head = tag("div", label, tag("span", thousands(len(items)), class_="quiet"), class_="heading")
+    is_long = len(items) > _FILTERED_FROM
+    return tag(
+        "div",
+        head,
+        field if is_long else None,
+        tag("div", items, class_="items"),
+        class_="menu",
+        popover="auto",
+        data_menu=name,
+    )
+
+
+def _tab(page: str, title: str, *, is_shown: bool, class_: str | None = None) -> Markup:
+    return tag("button", title, class_=class_, data_do="select", data_page=page, aria_current=_is(is_shown, "page"))
+
+
+def _opens(label: str) -> dict[str, str]:
+    return {"title": label, "aria_haspopup": "true", "aria_expanded": "false"}
 
 
 def _simulated(chosen: Chosen | None) -> Markup | None:

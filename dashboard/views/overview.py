@@ -81,10 +81,12 @@ class OverviewPage(Page):
         words = chosen.view.split()
         return next((word for word in self.choices if word in words), "")
 
-    def hidden(self, chosen: Chosen) -> list[str]:
-        """All figures of the second panel but one, and the list of networks or their table."""
+    def shows(self, name: str, chosen: Chosen) -> bool:
+        """One figure of the second panel, and the list of networks or their table."""
         of_list = "networks" if TABLE in chosen.view.split() else "networks_table"
-        return [of_list, *(name for word, name in self.choices.items() if word != self.shown_choice(chosen))]
+        return name != of_list and name not in [
+            other for word, other in self.choices.items() if word != self.shown_choice(chosen)
+        ]
 
     def make_cards(self) -> list[Card]:
         """Networks, two of anything against each other, layers, sites."""

@@ -1,13 +1,14 @@
 """What is a page? A skeleton of HTML, cards with figures, and areas that are written from what is chosen."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import pandas as pd
 
 from dashboard.results import Chosen, Results
 from dashboard.runs import OpenRun
+from dashboard.views.asks import Asks
 from dashboard.views.card import Card, Look
 from dashboard.views.frame import footer, not_computed, refused, style_of, titles
 from dashboard.views.markup import Markup, tag
@@ -26,6 +27,8 @@ class Page(ABC):
         self.results, self.choose, self._act, self.variant = results, choose, act, variant
         self.cards = {card.name: card for card in self.make_cards()}
         self.screen: Screen | None = None
+        self.asks: Asks | None = None
+        """What the visitor has the server do; set by the session."""
         self._compared: list[OpenRun] = []
 
     @property
@@ -51,9 +54,9 @@ class Page(ABC):
     def areas(self, chosen: Chosen, look: Look) -> Mapping[str, object]:
         """Return the HTML of the areas beside heads and footer, once the cards show what is chosen."""
 
-    def hidden(self, chosen: Chosen) -> Collection[str]:
-        """Return the cards that are not shown for what is chosen: others stand in their place."""
-        return ()
+    def live(self, chosen: Chosen, look: Look) -> Mapping[str, object]:
+        """Return those areas that change while the choice stays: what is computed, or found out, meanwhile."""
+        return {}
 
     def table(self, name: str, chosen: Chosen) -> pd.DataFrame | None:
         """Return what the CSV of a panel holds; None for a panel without data."""
@@ -73,25 +76,31 @@ class Page(ABC):
         """Say what is missing for a figure and what would make it; nothing where nothing is."""
         if card.refusal:
             return refused(card.refusal)
-        return not_computed(chosen, card.lacks) if card.lacks else Markup("")
+        return not_computed(chosen, card.lacks, card.settings) if card.lacks else Markup("")
+
+    def shown_by(self, name: str, chosen: Chosen) -> Chosen:
+        """Return the choice that a panel shows: where two stand side by side it is not always the first."""
+        return chosen
 
     def sources(self, name: str, chosen: Chosen) -> tuple[list[OpenRun], list[str]]:
         """Return the runs and the regions that a figure shows, for the line below it once it is exported."""
         return [chosen.run], [chosen.region]
 
+    def shows(self, name: str, chosen: Chosen) -> bool:
+        """Say whether the card is seen; others, which a switch of the page hides, are not brought up to date."""
+        return True
+
     def refresh(self, chosen: Chosen, look: Look) -> None:
         """Bring every figure and area to what is chosen; call it under ``pn.io.hold()``."""
         self._compared = self.results.runs(chosen.run.recording)
-        hidden = self.hidden(chosen)
-        written: dict[str, Any] = {f"{name}-head": "" for name in hidden}
-        shown = {name: card for name, card in self.cards.items() if name not in hidden}
+        shown = {name: card for name, card in self.cards.items() if self.shows(name, chosen)}
         for card in shown.values():
             card.refresh(chosen, look)
+        written: dict[str, Any] = {f"{name}-head": "" for name in self.cards if name not in shown}
         written |= {f"{name}-head": card.head(look) for name, card in shown.items()}
         written |= {f"{name}-state": self.state_of(card, chosen) for name, card in shown.items()}
-        written |= {"footer": footer(chosen), **self.areas(chosen, look)}
-        style = style_of(look.colours)
-        areas = {name: str(tag("div", html, style=style)) for name, html in written.items()}
+        written |= {"footer": footer(chosen), **self.areas(chosen, look), **self.live(chosen, look)}
+        areas = _styled(written, look)
         if self.screen is None:
             panes = [card.pane() for card in self.cards.values()]
             self.screen = Screen(
@@ -104,6 +113,17 @@ class Page(ABC):
             )
         else:
             self.screen.write(areas)
+
+    def tick(self, chosen: Chosen, look: Look) -> None:
+        """Bring what is computed meanwhile up to date, and no figure; call it under ``pn.io.hold()``."""
+        lacking = {name: card for name, card in self.cards.items() if card.lacks}
+        states = {f"{name}-state": self.state_of(card, chosen) for name, card in lacking.items()}
+        self.shown.write(_styled({**states, **self.live(chosen, look)}, look))
+
+
+def _styled(areas: Mapping[str, object], look: Look) -> dict[str, str]:
+    style = style_of(look.colours)
+    return {name: str(tag("div", html, style=style)) for name, html in areas.items()}
 
 
 def panel(name: str, *, class_: str = "", body: object = None) -> Markup:

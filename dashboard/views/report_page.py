@@ -18,7 +18,7 @@ from dashboard.figures.drawing import Shown
 from dashboard.figures.keys import keys_html
 from dashboard.figures.pictures import SPRITE, THUMB_PX, without_addresses
 from dashboard.figures.wording import fixed, known_of, thousands
-from dashboard.provenance import analyse_command
+from dashboard.provenance import analyse_again
 from dashboard.report import GENERATOR, Absent, Entry
 from dashboard.runs import OpenRun
 from dashboard.theme import Mode, bokeh_theme, css_sheet
@@ -205,7 +205,7 @@ def _provenance(run: OpenRun) -> Markup:
     names = ("created", "seed", "settings", "versions", "digests")
     facts = [("run", run.digest), *((name, _told(manifest[name])) for name in names if name in manifest)]
     held = [name for name in ANALYSES if run.has(name)]
-    made = [*[one for one in [match_command(run.stored)] if one], *(analyse_command(run.stored, name) for name in held)]
+    made = [*[one for one in [match_command(run.stored)] if one], *(analyse_again(run.stored, name) for name in held)]
     rows = [tag("tr", tag("td", name), tag("td", text, style="text-align:left")) for name, text in facts]
     return tag(
         "div",

@@ -10,9 +10,14 @@ from dashboard.figures.wording import fixed, plural
 from dashboard.results import Chosen
 from dashboard.views import table
 from dashboard.views.card import Card, Look, head
+from dashboard.views.figure_card import FigureCard
 from dashboard.views.frame import folds_note, stat
 from dashboard.views.markup import Markup, tag
 from dashboard.views.page import Page, area, panel
+
+REDUNDANCY = "redundancy"
+VIEWS = (("", "r"), (REDUNDANCY, "redundancy"))
+"""What stands in the rows: the value of the address, and its name on the switch."""
 
 
 class RunnerUpsPage(Page):
@@ -26,7 +31,8 @@ class RunnerUpsPage(Page):
             area("header"),
             tag(
                 "div",
-                panel("runner-ups"),
+                panel("runner-ups", class_="of-matches"),
+                panel("redundancy", class_="of-redundancy"),
                 tag(
                     "div",
                     panel(
@@ -71,6 +77,7 @@ class RunnerUpsPage(Page):
                 width=760,
                 height=670,
             ),
+            FigureCard("redundancy", self.results, on_tap=self.chooser("site")),
             Card(
                 "positions",
                 runner_up_positions,
@@ -86,12 +93,18 @@ class RunnerUpsPage(Page):
             ),
         ]
 
+    def shows(self, name: str, chosen: Chosen) -> bool:
+        """Say whether the rows are those that the switch shows."""
+        return name not in ("runner-ups", REDUNDANCY) or (name == REDUNDANCY) == (chosen.view == REDUNDANCY)
+
     def areas(self, chosen: Chosen, look: Look) -> Mapping[str, object]:
         """Header line, table, and how alike the units are."""
         ranked = table.ranking(chosen)
         n_ranks = len(ranked)
         caption = "0 is the match" + (f", 1–{n_ranks - 1} the runner-ups" if n_ranks > 1 else "")
+        rows = REDUNDANCY if chosen.view == REDUNDANCY else "runner-ups"
         return {
+            f"{rows}-head": self.cards[rows].head(look, extra=switch(chosen)),
             "header": header(chosen, ranked),
             "table-head": head(
                 "table", f"Top {n_ranks} of {chosen.site}", caption, help_text=table.HELP, exports=("csv",)
@@ -105,6 +118,16 @@ class RunnerUpsPage(Page):
     def table(self, name: str, chosen: Chosen) -> pd.DataFrame | None:
         """Return the ranking for its CSV, or the data of a figure."""
         return table.ranking(chosen) if name == "table" else super().table(name, chosen)
+
+
+def switch(chosen: Chosen) -> Markup:
+    """Return the choice between the counts alone, and with the measures of redundancy beside them."""
+    shown = chosen.view if chosen.view == REDUNDANCY else ""
+    items = [
+        tag("button", label, data_do="select", data_view=view, aria_pressed="true" if view == shown else "false")
+        for view, label in VIEWS
+    ]
+    return tag("span", items, class_="switch", role="group", aria_label="What is shown")
 
 
 def header(chosen: Chosen, ranked: pd.DataFrame) -> Markup:
@@ -144,4 +167,5 @@ def header(chosen: Chosen, ranked: pd.DataFrame) -> Markup:
         stat(f"the {len(r)} come from", str(maps), "feature map" if maps == 1 else "feature maps"),
         stat("chance, 95%", fixed(chosen.run.chance(chosen.region)[0]), "best of all units"),
         class_="header",
+        data_shows=REDUNDANCY if chosen.view == REDUNDANCY else "matches",
     )

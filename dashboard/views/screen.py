@@ -73,6 +73,10 @@ class Browser(JSComponent):
         if isinstance(data, Mapping):
             self._act(data)
 
+    def tell(self, **message: Any) -> None:
+        """Give the browser what it asked for."""
+        self._send_msg(message)
+
     def download(self, name: str, kind: str, content: str) -> None:
         """Let the browser save a file; ``content`` in base64."""
         self._send_msg({"name": name, "kind": kind, "content": content})

@@ -11,10 +11,12 @@ from bokeh.document import Document
 from bokeh.themes import Theme
 
 from dashboard import exporting
+from dashboard.figures.wording import fixed
 from dashboard.results import Chosen, Results
 from dashboard.state import ADDRESS, PAGES, Selection
 from dashboard.theme import Mode, bokeh_theme
-from dashboard.views import frame
+from dashboard.views import frame, working
+from dashboard.views.asks import Asks
 from dashboard.views.card import Look
 from dashboard.views.controls import Controls
 from dashboard.views.document import TEMPLATE, variables
@@ -22,15 +24,15 @@ from dashboard.views.feature_maps import FeatureMapsPage
 from dashboard.views.layers import LayersPage
 from dashboard.views.markup import tag
 from dashboard.views.overview import OverviewPage
-from dashboard.views.page import Page
+from dashboard.views.page import Page, area
 from dashboard.views.population import PopulationPage
 from dashboard.views.provenance import ProvenancePage
 from dashboard.views.runner_ups import RunnerUpsPage
-from dashboard.views.runs import RunsPage
+from dashboard.views.runs import RunsPage, empty_jobs
 from dashboard.views.screen import Browser, Screen
 from dashboard.views.selection import SelectionPage
 from dashboard.views.site import SitePage
-from engine.errors import StoreError
+from engine.errors import SettingsError, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +67,7 @@ class Session:
         self.selection = Selection()
         self.selection.take(query or {})
         self.controls = Controls(self.selection, results)
+        self.asks = Asks(results, self.controls.select)
         self.look = Look({})
         self.pages: dict[tuple[str, str], Page] = {}
         self.browser = Browser(self.act, theme=self.selection.theme)
@@ -72,8 +75,11 @@ class Session:
         self.shown = pn.Column(sizing_mode="stretch_width", margin=0)
         self._document: Document | None = None
         self._columns = 10
+        self._is_told = self._is_news = False
+        self._empty: Screen | None = None
         self.refresh()
         self.selection.param.watch(self._changed, list(ADDRESS))
+        results.bell.listen(self)
 
     def serve(self, document: Document | None = None) -> Document:
         """Put the session into a document of the server."""
@@ -97,13 +103,45 @@ class Session:
                     self._fit(action.get("width"))
                 case "export":
                     self._export(str(action.get("figure")), str(action.get("kind")))
+                case "sites":
+                    self._send_sites(str(action.get("key")))
+                case _ if self.asks.act(action):
+                    self.refresh()
                 case _:
                     self.controls.act(action)
+        except SettingsError as error:
+            self.bar.write({"notice": str(frame.notice(self.results.told(str(error))))})
         except Exception:  # the text of an exception would end in the browser's console, paths included
             name = secrets.token_hex(3)
             log.exception("error %s while doing %r", name, action.get("do"))
             told = f"That did not work (error {name}; the server's log says more). The page shows the last state."
             self.bar.write({"notice": str(frame.notice(told))})
+
+    def rung(self, *, is_news: bool) -> None:
+        """Take note that something has changed; the page follows on the server's loop, whichever thread says so."""
+        self._is_news |= is_news
+        if self._document is not None and not self._is_told:
+            self._is_told = True
+            self._document.add_next_tick_callback(self.hear)
+
+    def hear(self) -> None:
+        """Show what has changed since: all of the page where something is new, else what is computed."""
+        self._is_told, is_news, self._is_news = False, self._is_news, False
+        if is_news:
+            self.refresh()
+        else:
+            self._tick()
+
+    def _tick(self) -> None:
+        chosen = self.results.choose(self.selection)
+        with pn.io.hold():
+            self.bar.write({"working": str(working.sign(self.results.jobs))})
+            if chosen is None:
+                self._show_empty()
+                return
+            page = self._page(self.selection.page, chosen)
+            if page.screen is not None:
+                page.tick(chosen, self.look)
 
     def refresh(self) -> None:
         """Bring bar, page and address to the selection."""
@@ -113,7 +151,8 @@ class Session:
             if chosen is None:
                 self._show_empty()
                 return
-            self.look = Look(frame.colours(chosen, self.results), self.mode, self._columns)
+            tokens, seen = frame.colours(chosen, self.results), self.selection
+            self.look = Look(tokens, self.mode, self._columns, seen.view, seen.favourites)
             page = self._page(self.selection.page, chosen)
             try:
                 page.refresh(chosen, self.look)
@@ -136,13 +175,18 @@ class Session:
         form = name, kind.variant_for(chosen, self.results)
         if form not in self.pages:
             self.pages[form] = kind(self.results, self.controls.select, self.act, form[1])
+            self.pages[form].asks = self.asks
         return self.pages[form]
 
     def _show_bar(self, chosen: Chosen | None) -> None:
         areas = {
-            "bar": frame.bar(self.selection, self.results, chosen),
+            "bar": frame.bar(self.selection),
+            "working": working.sign(self.results.jobs),
+            "choices": frame.choices(self.selection, self.results, chosen),
+            "menus": frame.menus(self.results, chosen),
             "notice": frame.notice(chosen.notice if chosen is not None else ""),
             "keys": frame.key_list(),
+            "search": frame.search(),
         }
         self.bar.write({name: str(html) for name, html in areas.items()})
 
@@ -153,9 +197,24 @@ class Session:
             other.visible = other is screen
 
     def _show_empty(self) -> None:
-        html = frame.empty_store(self.results.told(str(self.results.root)), self.results.problems())
-        page = tag("main", tag("div", html, class_="content"), class_="page")
-        self.shown.objects = [Screen(self.act, layout=str(page), areas={}, sizing_mode="stretch_width")]
+        told = frame.empty_store(self.results.told(str(self.results.root)), self.results.problems())
+        begin = empty_jobs(self.asks.form)
+        areas = {"told": str(told), "begin": str(begin)}
+        if self._empty is None:
+            page = tag("main", tag("div", area("told"), area("begin"), class_="content"), class_="page")
+            self._empty = Screen(self.act, layout=str(page), areas=areas, sizing_mode="stretch_width")
+        else:
+            self._empty.write(areas)
+        self._show(self._empty)
+
+    def _send_sites(self, key: str) -> None:
+        """Give the browser the list that it searches, unless it has it: id, region and r of every site."""
+        chosen = self.results.choose(self.selection)
+        if chosen is None or key == chosen.run.digest:
+            return
+        run = chosen.run
+        sites = [[site, region, fixed(r)] for region in run.regions for site, r in run.sites(region)["r"].items()]
+        self.browser.tell(sites=sites, key=run.digest)
 
     def _say_where(self, chosen: Chosen) -> None:
         resolved = {
@@ -171,7 +230,8 @@ class Session:
             "beside_network": chosen.beside_network,
             "view": chosen.view,
         }
-        query = Selection(page=self.selection.page, theme=self.selection.theme, **resolved).query()
+        seen = {name: getattr(self.selection, name) for name in ("page", "favourites", "theme")}
+        query = Selection(**seen, **resolved).query()
         is_own = not self.controls.is_from_address and not self.controls.is_held and self._document is not None
         self.browser.param.update(
             address={"query": query, "push": is_own},
@@ -195,7 +255,7 @@ class Session:
         if chosen is None or kind not in exporting.KINDS:
             return
         page = self._page(self.selection.page, chosen)
-        card, table = page.cards.get(name), page.table(name, chosen)
+        shown, card, table = page.shown_by(name, chosen), page.cards.get(name), page.table(name, chosen)
         if kind == "csv" and table is not None:
             content = exporting.as_csv(table)
         elif card is None or card.shown is None:
@@ -203,6 +263,6 @@ class Session:
         else:
             told = frame.paper_footer(*page.sources(name, chosen))
             content = exporting.as_picture(card.shown.drawing, kind, width=card.width, height=card.height, footer=told)
-        parts = (chosen.run.network, chosen.run.recording, chosen.site, name)
-        file = exporting.file_name(*parts, kind=kind, is_simulated=chosen.run.is_simulated)
+        parts = (shown.run.network, shown.run.recording, shown.site, name)
+        file = exporting.file_name(*parts, kind=kind, is_simulated=shown.run.is_simulated)
         self.browser.download(file, exporting.KINDS[kind], base64.b64encode(content).decode("ascii"))

@@ -5,6 +5,9 @@ An analysis is a module of this package with ``VERSION``, raised whenever a numb
 network or the images (``engine.sources``), ``source=None`` where it can do without. Where it can take long also
 ``expected_seconds(run, **settings)``; where not every recording will do ``missing(run)``, one sentence or None. Its
 name and a title stand in ``TITLES``. The other modules hold single steps that several share.
+
+A run keeps one result of each. An analysis of single sites, with ``IS_PER_SITE``, has the settings ``site`` and
+``sites``, and each site's result is a group of its own, beside the others (``engine.analyses.per_site``).
 """
 
 import os
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import xarray as xr
 
+from engine.analyses.per_site import PerSite
 from engine.analyses.results import Analysis
 from engine.errors import SettingsError
 from engine.sources import Source
@@ -42,6 +46,7 @@ TITLES: Final[Mapping[str, str]] = {
     "linear_metric": "All units of a layer, combined linearly, beside single units (figure S4)",
     "receptive_fields": "Receptive fields of matched units and of sites, and their alignment (figure S2)",
     "decoding": "Categories from sites, matched units and controls (figures 5, S5, S6)",
+    "unit_correlations": "r of every unit of the network with a site: millions of points, to explore",
     "comparison": "Another network on the same sites, with an interval for the difference",
 }
 """Title of every analysis, by the name of its module; one more analysis is one more line."""
@@ -114,4 +119,5 @@ def find_analysis(name: str) -> "Analysis":
     """
     if name not in ANALYSES:
         raise SettingsError(f"no analysis {name!r}. There are: {', '.join(ANALYSES)}.")
-    return Analysis(name, import_module(f"engine.analyses.{name}"))
+    module = import_module(f"engine.analyses.{name}")
+    return PerSite(name, module) if getattr(module, "IS_PER_SITE", False) else Analysis(name, module)

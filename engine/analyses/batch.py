@@ -49,12 +49,12 @@ def state_of(name: str, source: Source, *, seed: int = 0, settings: Mapping[str,
     one, run = analyses.find_analysis(name), source.run
     lacking = one.lacking(settings or {})
     if lacking:
-        return State(name, False, 0.0, _needs(lacking[0]), _stored_with(one, source))
+        return State(name, False, 0.0, _needs(lacking[0]), one.stored_with(source.run))
     filled = one.identified(run, one.filled(settings or {}))
     is_stored = one.is_stored(source, seed, filled)
     missing = None if is_stored else one.missing(source)
     expected = 0.0 if is_stored or missing else one.expected_seconds(run, filled)
-    return State(name, is_stored, expected, missing, "" if is_stored else _stored_with(one, source))
+    return State(name, is_stored, expected, missing, "" if is_stored else one.stored_with(source.run))
 
 
 def settings_by_name(names: Iterable[str], given: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -185,22 +185,9 @@ def _needs(setting: str) -> str:
 
 def _read(one: Analysis, key: str, text: str) -> Any:
     default = one.defaults[key]
-    is_name = one.is_text(key) and not isinstance(default, tuple | list) and text.lower() != "none"
-    return parsed(text, "" if is_name else default, f"{one.name}, {key}")
-
-
-def _stored_with(one: Analysis, source: Source) -> str:
-    run = source.run
-    if one.name not in run.names:
-        return ""
-    try:
-        about = run.attributes(one.name)
-    except EngineError:
-        return "damage"
-    if about.get("analysis_version", one.module.VERSION) != one.module.VERSION:
-        return f"version {about['analysis_version']} of the analysis"
-    made_with, names = {"seed": about.get("seed", 0), **about.get("analysis_settings", {})}, ["seed", *one.defaults]
-    return ", ".join(f"{name}={made_with[name]}" for name in names if name in made_with)
+    if not one.is_text(key) or text.lower() == "none":
+        return parsed(text, default, f"{one.name}, {key}")
+    return parsed(text, ("",) if isinstance(default, tuple | list) else "", f"{one.name}, {key}")
 
 
 def _literal(text: str) -> Any:

@@ -16,16 +16,19 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
 from types import ModuleType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import xarray as xr
 from tqdm import tqdm
 
 from engine.encoding import as_json, canonical_json
-from engine.errors import NotAvailableError, SettingsError
+from engine.errors import EngineError, NotAvailableError, SettingsError
 from engine.manifests import sha256
 from engine.sources import Source
 from engine.store import Run, add_group, open_run
+
+if TYPE_CHECKING:
+    from engine.matching import Progress
 
 _PACKAGES: Final = {"numpy": "numpy", "scipy": "scipy", "sklearn": "scikit-learn", "torch": "torch"}
 """Whose versions are stored if an analysis has loaded them: module and distribution."""
@@ -106,13 +109,33 @@ class Analysis:
         ``settings`` as ``identified`` gives them. One that was computed without network and images, by an analysis that
         can, counts until these can be had.
         """
+        return self.is_group(source, self.name, seed, settings)
+
+    def is_group(self, source: Source, group: str, seed: int, settings: Mapping[str, Any]) -> bool:
+        """Say of a group of the run what ``is_stored`` says of the result."""
         run = source.run
-        if self.name not in run.names or run.verify(self.name):
+        if group not in run.names or run.verify(group):
             return False
-        about = run.attributes(self.name)
+        about = run.attributes(group)
         reads = about.get("reads", {})
         is_same = about.get("key") == self.key(seed, settings) and reads == {name: key_in(run, name) for name in reads}
         return is_same and (not about.get("without_source") or source.missing() is not None)
+
+    def stored_with(self, run: Run) -> str:
+        """Say what the result that a run holds was made with; "" if it holds none."""
+        if self.name not in run.names:
+            return ""
+        try:
+            about = run.attributes(self.name)
+        except EngineError:
+            return "damage"
+        if about.get("analysis_version", self.module.VERSION) != self.module.VERSION:
+            return f"version {about['analysis_version']} of the analysis"
+        made_with, names = (
+            {"seed": about.get("seed", 0), **about.get("analysis_settings", {})},
+            ["seed", *self.defaults],
+        )
+        return ", ".join(f"{name}={made_with[name]}" for name in names if name in made_with)
 
     def missing(self, source: Source) -> str | None:
         """Say in a sentence what the run, or this machine, lacks for the analysis; None if it can be computed."""
@@ -130,14 +153,33 @@ class Analysis:
         return float(estimate(run, **{name: v for name, v in settings.items() if takes_all or name in known}))
 
     def result(
-        self, source: Source, *, seed: int = 0, settings: Mapping[str, Any] | None = None, progress: bool = False
+        self,
+        source: Source,
+        *,
+        seed: int = 0,
+        settings: Mapping[str, Any] | None = None,
+        progress: "bool | Progress" = False,
     ) -> xr.Dataset:
         """Return the result for the source's run: stored, or computed now and stored; as ``analyse`` says."""
         run, settings = source.run, self.filled(settings or {})
         identified = self.identified(run, settings)
         if self.is_stored(source, seed, identified):
             return run.dataset(self.name)
-        lacking = self.missing(source)
+        dataset, about = self.computed(source, seed, settings, progress=progress)
+        made_with = {"key": self.key(seed, identified), "seed": seed, "analysis_settings": identified}
+        return add_group(run, self.name, dataset, {**made_with, **about})
+
+    def computed(
+        self, source: Source, seed: int, settings: Mapping[str, Any], *, progress: bool
+    ) -> tuple[xr.Dataset, dict[str, Any]]:
+        """Compute the result, and return what is stored of how that was done.
+
+        Raises
+        ------
+        NotAvailableError
+            If the run, or this machine, lacks what it needs.
+        """
+        run, lacking = source.run, self.missing(source)
         if lacking:
             raise NotAvailableError(f"{self.name} of {run.network}@{run.recording} cannot be computed: {lacking}")
         watched, started = _WatchedRun(run.path), time.monotonic()
@@ -146,10 +188,7 @@ class Analysis:
                 dataset = self.module.compute(watched, source, seed=seed, **settings)
         else:
             dataset = self.module.compute(watched, seed=seed, **settings)
-        about = {
-            "key": self.key(seed, identified),
-            "seed": seed,
-            "analysis_settings": identified,
+        return dataset, {
             "analysis_version": self.module.VERSION,
             "reads": watched.read,
             "without_source": self.takes_source and source.missing() is not None,
@@ -157,7 +196,6 @@ class Analysis:
             "seconds": round(time.monotonic() - started, 2),
             "computed": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        return add_group(run, self.name, dataset, about)
 
     def _told(self) -> str:
         empty = inspect.Parameter.empty
@@ -196,9 +234,9 @@ def _versions() -> dict[str, str]:
 
 
 @contextmanager
-def _bar(label: str, *, show: bool) -> Iterator[Callable[[str, int, int], None] | None]:
-    if not show:
-        yield None
+def _bar(label: str, *, show: "bool | Progress") -> "Iterator[Progress | None]":
+    if show is not True:
+        yield show or None
         return
     with tqdm(desc=label, unit="image", leave=False) as bar:
 

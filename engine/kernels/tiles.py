@@ -3,7 +3,7 @@
 import numpy as np
 
 from engine.kernels.arrays import Places, compiled, empty_sums, tile_of
-from engine.kernels.ranks import NONFINITE, empty_histogram, normalise, rank
+from engine.kernels.ranks import NONE, NONFINITE, correlate, empty_histogram, normalise, rank
 from engine.kernels.sums import add_batch, add_product, centre, fill_product
 
 TILE = 256
@@ -107,6 +107,37 @@ def summarise_sums(first, stop, width, order, columns, sums, products, top, foun
         product = product_of(products, begin, own_width, n_folds, n_columns)
         reached = rank(product, 0, columns, places, order, top, move, split_sum, inverse, histogram, found)
         largest = max(largest, reached)
+    return largest
+
+
+@compiled
+def correlate_sums(first, stop, width, order, columns, sums, products, out):
+    """Correlate the units from ``first`` to ``stop``, to whose sums all stimuli were added, with every column.
+
+    Parameters
+    ----------
+    out
+        (column, unit) float32, units in C order of (channel, position); filled with r over split 0, NaN for none.
+
+    Returns
+    -------
+    float
+        As ``summarise_held``.
+    """
+    largest, (n_splits, n_folds), n_columns = 0.0, columns.members.shape, columns.sum_z.shape[1]
+    for begin in range(first, stop, width):
+        own_width = min(width, stop - begin)
+        tile, places, r = tile_of(sums, begin, own_width), _places(begin, own_width, order), np.empty(own_width)
+        status, move = np.empty(own_width, np.int8), np.zeros((n_splits, n_folds, own_width))
+        split_sum, inverse = np.empty((n_splits, own_width)), np.empty((n_splits, own_width))
+        normalise(columns.edges, columns.members, tile, status, move, split_sum, inverse)
+        product = product_of(products, begin, own_width, n_folds, n_columns)
+        for column in range(n_columns):
+            _, reached = correlate(product, column, 0, column, columns, move, split_sum, inverse, r)
+            largest, own = max(largest, reached), out[column]
+            for t in range(own_width):
+                unit = np.int64(places.channel[t]) * order.area + places.position[t]
+                own[unit] = np.nan if r[t] == NONE else r[t]
     return largest
 
 

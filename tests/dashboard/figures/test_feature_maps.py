@@ -52,6 +52,18 @@ def test_sorted_maps_are_counted_where_their_names_do_not_fit():
     assert names == ["1st", "50th", "100th", "150th", "200th", "250th", "300th"]
 
 
+def test_names_of_sorted_maps_are_turned_where_they_do_not_fit_side_by_side():
+    some = feature_maps.data(counts([1] * 40, [1] * 40), "V4")
+    assert feature_maps.describe(some, is_sorted=True, width=660).axes.x_turn == 90
+    assert feature_maps.describe(some, is_sorted=True, width=900).axes.x_turn == 0
+
+
+def test_the_selected_map_is_drawn_in_ink_where_it_has_a_bar(data):
+    bar = feature_maps.describe(data, is_sorted=True, channel=4).marks_of("MatchSelected").columns
+    assert ((bar["left"] + bar["right"]) / 2, bar["top"]) == (1, 2)
+    assert feature_maps.describe(data, is_sorted=True, channel=0).marks_of("MatchSelected").is_empty
+
+
 def test_axes_name_the_layer_and_what_is_counted(data):
     axes = feature_maps.describe(data, of="units", is_sorted=True).axes
     assert (axes.xlabel, axes.ylabel) == ("Feature map of fire3, by count", "Best units per map")

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.figures.scales import degree_ticks, layer_ticks, r_limits, r_ticks
+from dashboard.figures.scales import degree_ticks, layer_ticks, r_limits, r_ticks, turned_layer_ticks
 
 r_values = st.lists(st.floats(-1, 1) | st.just(float("nan")), max_size=30)
 
@@ -40,3 +40,14 @@ def test_layer_names_are_thinned_when_they_do_not_fit():
 @pytest.mark.parametrize(("half", "texts"), [(4, ["−4°", "−2°", "0°", "2°", "4°"]), (7, ["−5°", "0°", "5°"])])
 def test_degrees_are_ticked_at_zero_and_evenly(half, texts):
     assert [text for _, text in degree_ticks(-half, half)] == texts
+
+
+def test_names_of_layers_are_turned_before_any_is_left_out():
+    names = [f"block{i}.squeeze" for i in range(20)]
+    assert turned_layer_ticks(names[:4], 600)[1] == 0
+    ticks, turn, below = turned_layer_ticks(names, 600)
+    assert ([name for _, name in ticks], turn) == (names, 45)
+    assert turned_layer_ticks(names * 2, 600)[1] == 90
+    assert len(turned_layer_ticks(names * 2, 600)[0]) == 40
+    assert below > turned_layer_ticks(names[:4], 600)[2]
+    assert len(turned_layer_ticks(names * 4, 600)[0]) == 40  # every other one

@@ -54,6 +54,7 @@ def test_notes_stand_where_there_is_room(n_validated, role, text):
 def test_a_map_can_be_selected_and_tapped(data):
     drawing = validated_maps.describe(data, channel=3)
     assert drawing.marks_of("Selection").columns["x"].tolist() == [1]
+    assert drawing.marks_of("PointName").columns["text"].tolist() == ["map 3"]
     hit = drawing.marks_of("Hit").columns
     assert hit["key"][0] == 3
     assert hit["told"][0] == "validated: r 0.60 with site1 at (2, 4), corrected p 0.001"

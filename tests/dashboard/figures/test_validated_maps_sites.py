@@ -44,6 +44,14 @@ def test_a_tap_tells_all_thresholds(data):
     assert validated_maps_sites.keys(data) == []
 
 
+def test_the_selected_map_is_marked_above_its_bar(data):
+    place = int(np.flatnonzero(data["channel"] == 3)[0]) + 1
+    pin = validated_maps_sites.describe(data, channel=3).marks_of("PinHead").columns
+    assert pin["x"].tolist() == [place]
+    assert pin["y"][0] > data["above_0.4"].iloc[place - 1]
+    assert validated_maps_sites.describe(data).marks_of("PinHead").is_empty
+
+
 def test_where_no_site_passes_chance_the_frame_is_empty(data):
     data.attrs["threshold"] = 0.9
     drawing = validated_maps_sites.describe(data)

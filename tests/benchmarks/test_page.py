@@ -1,0 +1,236 @@
+"""How fast is the page, how heavy, and does it ask anybody else? Measured in Chromium; the server has a process alone.
+
+``UNITSCOPE_BENCH_STORE`` names a store to measure with; by default planted runs are made, as large as real ones. Times
+are printed; a test fails only far beyond its target, since machines are shared and Chromium renders in software here.
+"""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dashboard.results import Results
+from dashboard.state import PAGES, Selection
+from dashboard.views.session import Session
+from tests.benchmarks.visitors import act
+from tests.dashboard.conftest import build_run
+from tests.dashboard.stores import put
+from tests.dashboard.test_app_browser import CHROMIUM, FLAGS
+
+pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1800)]
+
+PROBE = (Path(__file__).parent / "page_probe.js").read_text(encoding="utf-8")
+QUIET_S = 0.4
+"""Nothing drawn for so long: the page is up to date."""
+REPEATS = 15
+SLACK = 4
+"""A test fails only beyond its target times this."""
+SERVE = "from dashboard.server import serve; serve({store!r}, port=0, show=False)"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of two networks: the one that was named, or one planted with 1,200 images and 88 sites."""
+    if named := os.environ.get("UNITSCOPE_BENCH_STORE"):
+        return Path(named)
+    root = tmp_path_factory.mktemp("store")
+    size: dict[str, Any] = {"n_stimuli": 1200, "sites": {"V4": 48, "IT": 40}}
+    put(root, build_run(**size))
+    put(root, build_run(**size, seed=1), network="other", title="Other Net")
+    return root
+
+
+@pytest.fixture(scope="module")
+def address(store: Path) -> Iterator[str]:
+    """The address of a warm server in a process of its own."""
+    code = SERVE.format(store=str(store))
+    server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    told = re.search(r"http://\S+/\S*", server.stdout.readline())
+    assert told is not None
+    try:
+        yield told.group()
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    playwright = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
+        yield browser
+        browser.close()
+
+
+class Watched:
+    """A page in a fresh profile, with what it drew, fetched and complained about."""
+
+    def __init__(self, chromium: Any, address: str, page: str, theme: str = "light") -> None:
+        context = chromium.new_context(viewport={"width": 1440, "height": 900})
+        context.add_init_script(PROBE)
+        self.page = context.new_page()
+        self.outside: list[str] = []
+        self.errors: list[str] = []
+        self.n_bytes = 0
+        network = context.new_cdp_session(self.page)
+        network.send("Network.enable")
+        network.on("Network.loadingFinished", lambda event: self._add(event["encodedDataLength"]))
+        network.on("Network.webSocketFrameReceived", lambda event: self._add(len(event["response"]["payloadData"])))
+        self.page.on("request", lambda request: self._asked(request.url, address))
+        self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.goto(f"{address}?page={page}&theme={theme}")
+        self.page.wait_for_selector("[data-page]", timeout=60_000)
+        self.settle()
+
+    def _add(self, n_bytes: float) -> None:
+        self.n_bytes += int(n_bytes)
+
+    def _asked(self, url: str, address: str) -> None:
+        if not url.startswith((address.split("?")[0], "data:", "blob:")):
+            self.outside.append(url)
+
+    def settle(self, quiet_s: float = QUIET_S) -> None:
+        """Wait until nothing was drawn or written for a moment."""
+        drawn = -1
+        while (now := self.page.evaluate("probe.draws")) != drawn:
+            drawn = now
+            self.page.wait_for_timeout(1000 * quiet_s)
+
+    def after(self, act: Callable[[], None]) -> tuple[float, float]:
+        """Return ms from an input to the first change, and to the last."""
+        act()
+        self.settle()
+        first, last = self.page.evaluate("[probe.first - probe.input, probe.last - probe.input]")
+        return first or np.nan, last or np.nan
+
+    def close(self) -> None:
+        self.page.context.close()
+
+
+def told(capsys: pytest.CaptureFixture[str], line: str) -> None:
+    with capsys.disabled():
+        print(line)
+
+
+def p95(values: list[float]) -> float:
+    return float(np.nanpercentile(values, 95))
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_first_plot_weight_and_requests_of_every_page(chromium, address, theme, capsys):
+    told(capsys, "")
+    for page in PAGES:
+        watched = Watched(chromium, address, page, theme)
+        first_s = watched.page.evaluate("probe.firstEver") / 1000
+        told(capsys, f"{page}, {theme}: first plot {first_s:.2f} s, {watched.n_bytes / 1e6:.2f} MB")
+        assert (watched.outside, watched.errors) == ([], [])
+        assert watched.n_bytes < 5e6
+        assert first_s < SLACK * 2
+        watched.close()
+
+
+KEYS = {
+    ("site", "ArrowDown"): "next site",
+    ("site", "ArrowRight"): "next rank",
+    ("site", "j"): "next image",
+    ("runner-ups", "ArrowDown"): "next site",
+    ("overview", "ArrowDown"): "next site",
+    ("layers", "]"): "next layer",
+    ("population", "ArrowDown"): "next site",
+    ("selection", "ArrowDown"): "next site",
+}
+
+
+@pytest.mark.parametrize(("page", "key"), KEYS)
+def test_a_key_is_seen_at_once(chromium, address, page, key, capsys):
+    watched = Watched(chromium, address, page)
+    found = [watched.after(lambda: watched.page.keyboard.press(key)) for _ in range(REPEATS)]
+    watched.close()
+    first, last = ([row[k] for row in found] for k in (0, 1))
+    told(
+        capsys,
+        f"\n{page}, {KEYS[page, key]}: first change {np.nanmedian(first):.0f} / {p95(first):.0f} ms, all figures "
+        f"{np.nanmedian(last):.0f} / {p95(last):.0f} ms (median / p95; targets 100, 250)",
+    )
+    assert p95(first) < SLACK * 100
+    assert p95(last) < SLACK * 250
+
+
+def test_a_tap_is_seen_at_once(chromium, address, capsys):
+    """Rows of the list of sites, from one to the next."""
+    watched = Watched(chromium, address, "site")
+    rail = watched.page.locator("[data-slot=rail] canvas").first.bounding_box()
+    assert rail is not None
+    found = [
+        watched.after(lambda y=rail["y"] + 60 + 14 * row: watched.page.mouse.click(rail["x"] + 130, y))
+        for row in range(REPEATS)
+    ]
+    watched.close()
+    first, last = ([row[k] for row in found] for k in (0, 1))
+    told(
+        capsys,
+        f"\ntap on a site: first change {np.nanmedian(first):.0f} / {p95(first):.0f} ms, all figures "
+        f"{np.nanmedian(last):.0f} / {p95(last):.0f} ms (median / p95; targets 100, 250)",
+    )
+    assert p95(first) < SLACK * 100
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_server_does_little_for_an_action(store, page, capsys):
+    """What one step to the next site costs the server's loop."""
+    session = Session(Results(store), {"page": page})
+    took = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        session.act({"do": "step", "name": "site", "by": 1})
+        took.append(1000 * (time.perf_counter() - start))
+    told(capsys, f"\n{page}: {median(took):.0f} / {p95(took):.0f} ms of the server (median / p95; target 40)")
+    assert median(took) < SLACK * 40
+
+
+@pytest.mark.parametrize("kind", ["svg", "pdf", "png", "csv"])
+def test_an_export_takes_a_moment(store, kind, capsys, monkeypatch):
+    session = Session(Results(store), {"page": "site"})
+    files: list[str] = []
+    monkeypatch.setattr(session.browser, "download", lambda name, *_: files.append(name))
+    names = [*session._page("site", session.results.choose(session.selection)).cards]
+    took = {}
+    for name in names:
+        start = time.perf_counter()
+        session.act({"do": "export", "figure": name, "kind": kind})
+        took[name] = time.perf_counter() - start
+    told(capsys, f"\n{kind}: " + ", ".join(f"{name} {s:.2f} s" for name, s in took.items()) + " (target 2)")
+    assert len(files) == len(names)
+    assert max(took.values()) < SLACK * 2
+
+
+def test_fifty_visitors_are_answered_while_a_job_runs(store, address, capsys):
+    """Each acts every 5 s; beside them a process keeps one core busy, as a job of one thread does."""
+    sites = list(Results(store).choose(Selection()).run.dataset("matches")["site"].values[:40])  # type: ignore[union-attr]
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        visitors = asyncio.run(act(address, [str(site) for site in sites], 50, 5, 40))
+    finally:
+        busy.terminate()
+    seconds = [s for visitor in visitors for s in visitor.seconds]
+    told(
+        capsys,
+        f"\n50 visitors, {len(seconds)} actions: median {median(seconds):.2f}, p95 {p95(seconds):.2f}, "
+        f"p99 {float(np.percentile(seconds, 99)):.2f} s (targets 1, 3)",
+    )
+    assert [visitor.foreign for visitor in visitors if visitor.foreign] == []
+    assert p95(seconds) < SLACK * 1

@@ -1,0 +1,94 @@
+"""Fifty visitors without fifty browsers: each speaks Bokeh's protocol with the server and acts every few seconds."""
+
+import asyncio
+import json
+import re
+import time
+import uuid
+from dataclasses import dataclass, field
+from urllib.parse import quote, urlencode
+
+from tornado.httpclient import AsyncHTTPClient
+from tornado.websocket import WebSocketClientConnection, websocket_connect
+
+_TOKEN = re.compile(r'"token":"([^"]+)"')
+_ROOTS = re.compile(r'"root_ids":\["([^"]+)"')
+_SITE = re.compile(r"site=([^&\"\\]+)")
+
+
+@dataclass
+class Visitor:
+    """One page that was opened at a site of its own; ``seconds`` from each step to the first answer."""
+
+    connection: WebSocketClientConnection
+    model: str
+    site: str
+    seconds: list[float] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+    """Sites that answers named and this visitor did not choose."""
+
+    async def choose(self, site: str) -> None:
+        """Choose a site and wait until the address says so."""
+        data = {"do": "select", "site": site}
+        start = time.perf_counter()
+        await send_event(self.connection, "data_event", {"model": {"id": self.model}, "data": _map(data)})
+        while True:
+            text = await self.connection.read_message()
+            if text is None:
+                raise ConnectionError("the server closed the connection")
+            named = _SITE.findall(text) if isinstance(text, str) and '"query"' in text else []
+            self.foreign += [other for other in named if other not in (quote(site), quote(self.site))]
+            if quote(site) in named:
+                break
+        self.seconds.append(time.perf_counter() - start)
+        self.site = site
+
+
+async def visit(address: str, **query: str) -> Visitor:
+    """Open the page as a browser does: fetch it, then pull the document over its websocket."""
+    fetched = await AsyncHTTPClient().fetch(f"{address}?{urlencode(query)}", request_timeout=120)
+    html = fetched.body.decode()
+    token, root = _TOKEN.search(html), _ROOTS.search(html)
+    assert token is not None
+    assert root is not None
+    url = address.replace("http://", "ws://") + "ws"
+    connection = await websocket_connect(url, subprotocols=["bokeh", token.group(1)])
+    for part in ({"msgid": uuid.uuid4().hex, "msgtype": "PULL-DOC-REQ"}, {}, {}):
+        await connection.write_message(json.dumps(part))
+    received = ""
+    while "PULL-DOC-REPLY" not in received:
+        received = str(await connection.read_message())
+    await send_event(connection, "document_ready", {})
+    return Visitor(connection, root.group(1), query["site"])
+
+
+async def send_event(connection: WebSocketClientConnection, name: str, values: dict) -> None:
+    """Send what a browser reports."""
+    reported = {"type": "event", "name": name, "values": _map(values)}
+    sent = {"kind": "MessageSent", "msg_type": "bokeh_event", "msg_data": reported}
+    for part in ({"msgid": uuid.uuid4().hex, "msgtype": "PATCH-DOC"}, {}, {"events": [sent]}):
+        await connection.write_message(json.dumps(part))
+
+
+async def act(address: str, sites: list[str], n_visitors: int, every_s: float, for_s: float) -> list[Visitor]:
+    """Let visitors choose one site after the other, each on its own beat."""
+    visitors = [await visit(address, page="site", site=sites[k % len(sites)]) for k in range(n_visitors)]
+    end = time.perf_counter() + for_s
+
+    async def keep_choosing(visitor: Visitor, first: int) -> None:
+        await asyncio.sleep(every_s * first / n_visitors)
+        place = first
+        while time.perf_counter() < end:
+            started = time.perf_counter()
+            place += 1
+            await visitor.choose(sites[place % len(sites)])
+            await asyncio.sleep(max(every_s - (time.perf_counter() - started), 0))
+
+    await asyncio.gather(*(keep_choosing(visitor, k) for k, visitor in enumerate(visitors)))
+    for visitor in visitors:
+        visitor.connection.close()
+    return visitors
+
+
+def _map(entries: dict) -> dict:
+    return {"type": "map", "entries": [[name, value] for name, value in entries.items()]}
