@@ -60,10 +60,10 @@ def export_figure(
     NotAvailableError
         If the run does not hold an analysis that the figure shows; names the command that computes it.
     """
-    figure, kind = _figure(name), _kind(file)
-    _require_analyses(run, figure)
+    figure, kind = find_figure(name), _kind(file)
+    require_analyses(run, figure)
     for other in others:
-        _require_analyses(other, figure, is_other=True)
+        require_analyses(other, figure, is_other=True)
     asked = ask(run, figure, region=region, site=site, others=others)
     from dashboard.exporting import as_csv, as_picture, heading_of  # loads the drawing libraries
 
@@ -151,13 +151,14 @@ def _needs(run: Run, figure: Figure) -> str:
 
 
 def _state(run: Run, figure: Figure) -> str:
-    absent = _absent(run, figure)
+    absent = absent_analyses(run, figure)
     if absent:
         return f"first: unitscope analyse {run.digest[:8]} {' '.join(absent)}"
     return "ready" if figure.n_regions <= _n_regions(run) else "one region only"
 
 
-def _figure(name: str) -> Figure:
+def find_figure(name: str) -> Figure:
+    """Return the figure of that name, or say which there are."""
     if name not in FIGURES:
         raise SettingsError(f"there is no figure {name!r}. There are: {', '.join(FIGURES)}.")
     return FIGURES[name]
@@ -172,7 +173,7 @@ def _kind(file: Path) -> str:
     return kind
 
 
-def _absent(run: Run, figure: Figure, *, is_other: bool = False) -> list[str]:
+def absent_analyses(run: Run, figure: Figure, *, is_other: bool = False) -> list[str]:
     """Return the analyses that a figure shows and the run does not hold, or only of another version."""
     needed = [name for name in figure.reads if not name.endswith("?")]
     names = [plain_name(name) for name in needed if not is_other or name.endswith("*")]
@@ -183,8 +184,9 @@ def _is_held(run: Run, name: str) -> bool:
     return name in run.names and run.attributes(name).get("analysis_version", 1) == find_analysis(name).module.VERSION
 
 
-def _require_analyses(run: Run, figure: Figure, *, is_other: bool = False) -> None:
-    absent = _absent(run, figure, is_other=is_other)
+def require_analyses(run: Run, figure: Figure, *, is_other: bool = False) -> None:
+    """Refuse a figure whose analyses the run does not hold, with the command that computes them."""
+    absent = absent_analyses(run, figure, is_other=is_other)
     if absent:
         told = shlex.join(["unitscope", "analyse", run.digest[:12], *absent])
         raise NotAvailableError(

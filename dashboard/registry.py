@@ -187,19 +187,30 @@ def ask(
     RunNotFoundError
         If another run is of another recording.
     """
-    _require_same_recording(run, figure, others)
+    _require_comparable(run, figure, others)
     opened = OpenRun(run)
     shown, best = _region(opened, figure, region, site), _site(opened, figure, site)
     return Asked(opened, shown, best, [*map(OpenRun, others)], region, [run, *others])
 
 
-def _require_same_recording(run: Run, figure: Figure, others: Sequence[Run]) -> None:
+def _require_comparable(run: Run, figure: Figure, others: Sequence[Run]) -> None:
     if len(others) < figure.n_others:
         raise SettingsError(
             f"figure {figure.name!r} compares networks: name another run on {run.recording}, --with RUN."
         )
     if others and not figure.compares:
         raise SettingsError(f"figure {figure.name!r} shows one run; leave out --with.")
+    require_same_recording(run, others)
+
+
+def require_same_recording(run: Run, others: Sequence[Run]) -> None:
+    """Refuse runs of another recording.
+
+    Raises
+    ------
+    RunNotFoundError
+        If another run has other responses or stimuli.
+    """
     for other in others:
         if any(
             other.manifest["digests"].get(name) != run.manifest["digests"].get(name)

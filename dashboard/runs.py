@@ -265,6 +265,17 @@ class OpenRun:
             {"region": self.regions, "layer": ["", *self.layers]},
         )
 
+    def whole(self, region: str) -> tuple[float, float, float]:
+        """Return r, held-out r and chance of the whole network, medians over sites; NaN for a region it has not."""
+        return self._whole.get(region, (np.nan, np.nan, np.nan))
+
+    @cached_property
+    def _whole(self) -> dict[str, tuple[float, float, float]]:
+        found = self.neural_correlation.sel(layer="")
+        columns = [found[name].values.astype(float) for name in ("correlation", "held_out", "chance_median")]
+        names = map(str, found["region"].values)
+        return {name: (float(r), float(out), float(limit)) for name, r, out, limit in zip(names, *columns, strict=True)}
+
     @cached_property
     def ceiling_method(self) -> str:
         """How the noise ceiling was estimated; "not available: no trials" where it was not."""

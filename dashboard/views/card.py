@@ -205,7 +205,7 @@ def head(
             class_="title",
         ),
         keys,
-        tag("div", tag("h3", title), _paragraphs(help_text), class_="help", popover="auto", data_menu=f"{name}-help"),
+        tag("div", tag("h3", title), paragraphs(help_text), class_="help", popover="auto", data_menu=f"{name}-help"),
         tag("div", items, link, class_="menu", popover="auto", data_menu=f"{name}-export"),
     )
 
@@ -218,7 +218,7 @@ def _says(label: str) -> dict[str, str]:
     return {"aria_label": label, "aria_haspopup": "true", "aria_expanded": "false"}
 
 
-def _paragraphs(text: str) -> list[Markup]:
+def paragraphs(text: str) -> list[Markup]:
     """Turn a figure's help into paragraphs; ``**bold**`` and ``*italic*`` are all it may hold."""
     return [tag("p", _inline(" ".join(part.split()))) for part in text.strip().split("\n\n") if part.strip()]
 

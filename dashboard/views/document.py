@@ -44,7 +44,7 @@ body{background:var(--us-bg);color:var(--us-ink);font:12px/16px var(--us-font)}
 
 def variables(theme: str) -> dict[str, str]:
     """Return what the template needs beside the roots."""
-    return {"us_theme": theme, "us_icon": _ICON, "us_css": f"{_faces()}\n{css_sheet()}\n{_BODY}"}
+    return {"us_theme": theme, "us_icon": _ICON, "us_css": f"{faces()}\n{css_sheet()}\n{_BODY}"}
 
 
 def query_of(document: Document | None) -> dict[str, str]:
@@ -57,7 +57,7 @@ def query_of(document: Document | None) -> dict[str, str]:
 
 
 @cache
-def _faces() -> str:
+def faces() -> str:
     """Return Roboto as panel-material-ui bundles it, in the document itself, so that figures measure the right face."""
     package = find_spec("panel_material_ui")
     if package is None or package.origin is None:

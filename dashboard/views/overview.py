@@ -200,7 +200,7 @@ class OverviewPage(Page):
         """Return the list: of many networks the chosen one comes first, then the best; controls are the last."""
         titled = self._titled(chosen)
         if LONG in self.forms:
-            best = {title: np.nan_to_num(_whole(run, chosen.region)[0], nan=-2) for title, run in titled.items()}
+            best = {title: np.nan_to_num(run.whole(chosen.region)[0], nan=-2) for title, run in titled.items()}
             order = sorted(titled, key=lambda t: (titled[t] is not chosen.run, titled[t].is_control, -best[t]))
             titled = {title: titled[title] for title in order}
         found = neural_correlation.data(
@@ -302,7 +302,7 @@ def header(chosen: Chosen, results: Results) -> Markup:
     """Return the header line: the best network and its numbers, over the sites of the region."""
     runs = titles(results.runs(chosen.run.recording))
     trained = {title: run for title, run in runs.items() if not run.is_control} or runs
-    values = {title: _whole(run, chosen.region) for title, run in trained.items()}
+    values = {title: run.whole(chosen.region) for title, run in trained.items()}
     best = max(values, key=lambda title: np.nan_to_num(values[title][0], nan=-2))
     run = trained[best]
     r, held_out, chance = values[best]
@@ -387,14 +387,6 @@ def control_of(chosen: Chosen, results: Results) -> OpenRun | None:
     base = chosen.run.network.split(" (")[0]
     controls = [run for run in results.runs(chosen.run.recording) if run.is_control]
     return next((run for run in controls if run.network.split(" (")[0] == base), None)
-
-
-def _whole(run: OpenRun, region: str) -> tuple[float, float, float]:
-    found = run.neural_correlation
-    if region not in found["region"].values:
-        return np.nan, np.nan, np.nan
-    whole = found.sel(region=region, layer="")
-    return float(whole["correlation"]), float(whole["held_out"]), float(whole["chance_median"])
 
 
 def _group(run: OpenRun | None, name: str) -> xr.Dataset | None:

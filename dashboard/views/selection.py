@@ -12,8 +12,8 @@ from dashboard.runs import OpenRun
 from dashboard.theme import CONTROL
 from dashboard.views.card import Card, Look
 from dashboard.views.figure_card import FigureCard
-from dashboard.views.frame import command, stat, title_line, tokens_of
-from dashboard.views.markup import Markup, tag
+from dashboard.views.frame import not_computed, stat, title_line, tokens_of
+from dashboard.views.markup import Markup, joined, tag
 from dashboard.views.page import Page, area, panel, section
 
 NOT_COMPUTED = "not computed yet"
@@ -76,7 +76,10 @@ class SelectionPage(Page):
     def state_of(self, card: Card, chosen: Chosen) -> Markup:
         """Name the other network in the command that compares two."""
         if card.name == "comparison" and card.lacks and not card.refusal:
-            return compare(chosen, self._others(chosen))
+            others = self._others(chosen)
+            other = next((run for run in others if run.network == chosen.beside_network), others[0])
+            told = tag("p", f"With {other.network_title}; choose another network beside this one to compare with that.")
+            return joined([not_computed(chosen, card.lacks, {"other": other.digest}), told])
         return super().state_of(card, chosen)
 
     def sources(self, name: str, chosen: Chosen) -> tuple[list[OpenRun], list[str]]:
@@ -177,16 +180,3 @@ def kept(chosen: Chosen) -> Markup:
     if not np.isfinite(shares).any():
         return stat(label, "n/a", "no site has a match")
     return stat(label, f"{np.nanmean(shares):.0%}", f"of sites, mean of {plural(len(shares), 'part')}")
-
-
-def compare(chosen: Chosen, others: list[OpenRun]) -> Markup:
-    """Say which command compares the chosen network with another one, the one beside it first."""
-    other = next((run for run in others if run.network == chosen.beside_network), others[0])
-    told = f"unitscope analyse {chosen.run.digest[:12]} comparison --set=other={other.digest[:12]}"
-    return tag(
-        "div",
-        tag("h3", "Not computed yet"),
-        tag("p", f"The paired comparison with {other.network_title}."),
-        command(told),
-        class_="not-computed",
-    )
