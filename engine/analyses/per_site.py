@@ -22,6 +22,12 @@ def group_of_site(name: str, sites: Sequence[str], site: str) -> str:
     return f"{name}.{list(sites).index(site)}"
 
 
+def analysis_of(group: str) -> str:
+    """Return the analysis whose result a group holds: its own name, or that before the position of the site."""
+    name, _, position = group.rpartition(".")
+    return name if name and position.isdigit() else group
+
+
 def named_sites(run: Run, site: str, sites: Sequence[str]) -> list[str]:
     """Return the sites that the settings ``site`` and ``sites`` name, each once.
 
