@@ -131,6 +131,10 @@ class MapExplorer(Explorer):
         super().__init__("map_correlations", map_correlations, results, choose, again, height=420)
         self._about: dict[str, Any] = {}
 
+    def lacking(self, chosen: Chosen) -> tuple[str, ...]:
+        """Return the run's own group, which only an old run lacks."""
+        return () if chosen.run.has("feature_maps") else ("feature_maps",)
+
     def identity(self, chosen: Chosen) -> tuple:
         """The region."""
         return (chosen.region,)
