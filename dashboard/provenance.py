@@ -44,7 +44,7 @@ def group_in(run: Run, name: str, site: str | None) -> str:
     if not name.endswith("@"):
         return plain_name(name)
     sites = run.dataset("recording")[SITE].values.astype(str).tolist()
-    return group_of_site(plain_name(name), sites, site) if site in sites else ""
+    return group_of_site(plain_name(name), sites, site) if site is not None and site in sites else ""
 
 
 def _analyses(run: Run, figure: Figure, site: str | None) -> dict[str, str]:

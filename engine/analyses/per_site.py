@@ -5,7 +5,7 @@ id may be any text. Several sites asked for at once share what they can, such as
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
@@ -15,6 +15,9 @@ from engine.identifiers import first_three
 from engine.schema import SITE
 from engine.sources import Source
 from engine.store import Run, add_group
+
+if TYPE_CHECKING:
+    from engine.matching import Progress
 
 
 def group_of_site(name: str, sites: Sequence[str], site: str) -> str:
@@ -64,7 +67,12 @@ class PerSite(Analysis):
         return f"{count} site{'s' * (count != 1)}" if count else ""
 
     def result(
-        self, source: Source, *, seed: int = 0, settings: Mapping[str, Any] | None = None, progress: bool = False
+        self,
+        source: Source,
+        *,
+        seed: int = 0,
+        settings: Mapping[str, Any] | None = None,
+        progress: "bool | Progress" = False,
     ) -> xr.Dataset:
         """Return the results along ``site``: the stored ones, and the others computed together and stored."""
         run, settings = source.run, self.filled(settings or {})

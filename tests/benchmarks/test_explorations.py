@@ -32,7 +32,8 @@ N_ZOOMS = 60
 FLAGS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 CHROMIUM = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
 FIND = """() => {
-  const figure = [...(window.Bokeh?.documents[0]?.all_models ?? [])].find((m) => m.type == "Figure" && m.tags?.[0]?.layers)
+  const models = [...(window.Bokeh?.documents[0]?.all_models ?? [])]
+  const figure = models.find((m) => m.type == "Figure" && m.tags?.[0]?.layers)
   const source = figure?.renderers.find((r) => r.glyph.type == "Image").data_source
   if (!source || source.data.image[0].shape[0] < 2) return false
   window.drawn = 0
