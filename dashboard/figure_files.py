@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from dashboard.provenance import commands, provenance
+from dashboard.provenance import commands, group_in, provenance
 from dashboard.registry import FIGURES, Asked, Figure, ask, plain_name
 from engine.analyses import ANALYSES, find_analysis
 from engine.encoding import as_json
@@ -61,9 +61,9 @@ def export_figure(
         If the run does not hold an analysis that the figure shows; names the command that computes it.
     """
     figure, kind = find_figure(name), _kind(file)
-    require_analyses(run, figure)
+    require_analyses(run, figure, site)
     for other in others:
-        require_analyses(other, figure, is_other=True)
+        require_analyses(other, figure, site, is_other=True)
     asked = ask(run, figure, region=region, site=site, others=others)
     from dashboard.exporting import as_csv, as_picture, heading_of  # loads the drawing libraries
 
@@ -71,7 +71,7 @@ def export_figure(
     heading, footer = heading_of(figure.module, data), _footer(asked, figure)
     chosen = {"region": region, "site": site}
     told = {
-        **provenance(run, figure, others),
+        **provenance(run, figure, others, site),
         "title": heading.title,
         "caption": heading.caption,
         "keys": [key.label for key in heading.keys],
@@ -153,7 +153,7 @@ def _needs(run: Run, figure: Figure) -> str:
 def _state(run: Run, figure: Figure) -> str:
     absent = absent_analyses(run, figure)
     if absent:
-        return f"first: unitscope analyse {run.digest[:8]} {' '.join(absent)}"
+        return f"first: unitscope analyse {' '.join([run.digest[:8], *absent, *_for_site(figure, None)])}"
     return "ready" if figure.n_regions <= _n_regions(run) else "one region only"
 
 
@@ -173,26 +173,34 @@ def _kind(file: Path) -> str:
     return kind
 
 
-def absent_analyses(run: Run, figure: Figure, *, is_other: bool = False) -> list[str]:
+def absent_analyses(run: Run, figure: Figure, site: str | None = None, *, is_other: bool = False) -> list[str]:
     """Return the analyses that a figure shows and the run does not hold, or only of another version."""
     needed = [name for name in figure.reads if not name.endswith("?")]
-    names = [plain_name(name) for name in needed if not is_other or name.endswith("*")]
-    return [name for name in names if name in ANALYSES and not _is_held(run, name)]
+    names = [name for name in needed if not is_other or name.endswith("*")]
+    return [plain_name(name) for name in names if plain_name(name) in ANALYSES and not _is_held(run, name, site)]
 
 
-def _is_held(run: Run, name: str) -> bool:
-    return name in run.names and run.attributes(name).get("analysis_version", 1) == find_analysis(name).module.VERSION
+def _is_held(run: Run, name: str, site: str | None) -> bool:
+    group, version = group_in(run, name, site), find_analysis(plain_name(name)).module.VERSION
+    return group in run.names and run.attributes(group).get("analysis_version", 1) == version
 
 
-def require_analyses(run: Run, figure: Figure, *, is_other: bool = False) -> None:
+def require_analyses(run: Run, figure: Figure, site: str | None = None, *, is_other: bool = False) -> None:
     """Refuse a figure whose analyses the run does not hold, with the command that computes them."""
-    absent = absent_analyses(run, figure, is_other=is_other)
+    if site is None and any(name.endswith("@") for name in figure.reads):
+        return  # that a site must be named is said first
+    absent = absent_analyses(run, figure, site, is_other=is_other)
     if absent:
-        told = shlex.join(["unitscope", "analyse", run.digest[:12], *absent])
+        told = shlex.join(["unitscope", "analyse", run.digest[:12], *absent, *_for_site(figure, site)])
         raise NotAvailableError(
             f"figure {figure.name!r} shows {', '.join(absent)}, which {run.network}@{run.recording} does not hold. "
             f"Compute it first: {told}"
         )
+
+
+def _for_site(figure: Figure, site: str | None) -> list[str]:
+    """Return what names the site to an analysis of single sites."""
+    return [f"--set=site={site or 'SITE'}"] if any(name.endswith("@") for name in figure.reads) else []
 
 
 def _n_regions(run: Run) -> int:

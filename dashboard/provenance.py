@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from dashboard.registry import Figure, plain_name
 from engine.analyses import ANALYSES
+from engine.analyses.per_site import analysis_of, group_of_site
+from engine.schema import SITE
 from engine.sources import match_command
 from engine.store import Run
 
@@ -14,9 +16,9 @@ _OF_RUN: Final = ("settings", "seed", "versions", "digests", "created")
 _OF_ANALYSIS: Final = ("seed", "analysis_settings", "analysis_version", "versions", "seconds", "computed", "key")
 
 
-def provenance(run: Run, figure: Figure, others: Sequence[Run] = ()) -> dict[str, Any]:
-    """Return which runs and which analyses of the first one a figure shows, JSON-like."""
-    shown = {name: run.attributes(name) for name in _analyses(run, figure)}
+def provenance(run: Run, figure: Figure, others: Sequence[Run] = (), site: str | None = None) -> dict[str, Any]:
+    """Return which runs and which analyses of the first one a figure, of a site, shows, JSON-like."""
+    shown = {name: run.attributes(group) for name, group in _analyses(run, figure, site).items()}
     return {
         "figure": figure.name,
         "unitscope": version("unitscope"),
@@ -28,16 +30,27 @@ def provenance(run: Run, figure: Figure, others: Sequence[Run] = ()) -> dict[str
 def commands(run: Run, figure: Figure, others: Sequence[Run], chosen: Mapping[str, str], file_name: str) -> list[str]:
     """Return what makes a figure again, from nothing: match, analyse, export; runs are named by their digests."""
     matched = [command for one in (run, *others) if (command := match_command(one))]
-    analysed = [analyse_again(one, name) for one in (run, *others) for name in _analyses(one, figure)]
+    site = chosen.get("site")
+    groups = [(one, group) for one in (run, *others) for group in _analyses(one, figure, site).values()]
+    analysed = [analyse_again(one, group) for one, group in groups]
     options = [f"--{option}={value}" for option, value in chosen.items()]
     options += [f"--with={other.digest[:12]}" for other in others]
     exported = shlex.join(["unitscope", "export", run.digest[:12], figure.name, *options, "-o", file_name])
     return [*matched, *analysed, exported]
 
 
-def _analyses(run: Run, figure: Figure) -> list[str]:
-    names = map(plain_name, figure.reads)
-    return [name for name in names if name in ANALYSES and name in run.names]
+def group_in(run: Run, name: str, site: str | None) -> str:
+    """Return the group of a run that an entry of ``Figure.reads`` names, for a figure of ``site``; "" for no site."""
+    if not name.endswith("@"):
+        return plain_name(name)
+    sites = run.dataset("recording")[SITE].values.astype(str).tolist()
+    return group_of_site(plain_name(name), sites, site) if site is not None and site in sites else ""
+
+
+def _analyses(run: Run, figure: Figure, site: str | None) -> dict[str, str]:
+    """Return the analyses that a figure shows and the run holds, with their groups."""
+    groups = {plain_name(name): group_in(run, name, site) for name in figure.reads}
+    return {name: group for name, group in groups.items() if name in ANALYSES and group in run.names}
 
 
 def _about(run: Run) -> dict[str, Any]:
@@ -45,9 +58,9 @@ def _about(run: Run) -> dict[str, Any]:
     return {**names, **{key: run.manifest[key] for key in _OF_RUN if key in run.manifest}}
 
 
-def analyse_again(run: Run, name: str) -> str:
+def analyse_again(run: Run, group: str) -> str:
     """Return the command that makes a stored analysis again, with its settings and seed."""
-    about = run.attributes(name)
+    about, name = run.attributes(group), analysis_of(group)
     settings = [f"--set={key}={_written(value)}" for key, value in about.get("analysis_settings", {}).items()]
     seed = [f"--seed={about['seed']}"] if about.get("seed") else []
     return shlex.join(["unitscope", "analyse", run.digest[:12], name, *seed, *settings])

@@ -2,10 +2,10 @@
 
 A figure is a line in ``FIGURES``: its name, which is that of its module in ``dashboard.figures``, and the groups of the
 run that its ``data`` takes, in that order: "x?" for one that may be missing, "x*" for those of all runs that are
-compared, by their titles. Whatever else ``data`` and ``describe`` take by these names they get: ``region``,
-``only_region`` (the one that was named, or None), ``site``; ``regions`` of the recording, ``n_sites`` of the region,
-``n_units``; ``network``, ``tokens`` (colours) and ``controls`` (titles of untrained networks) of the runs; ``width``,
-``height``.
+compared, by their titles, "x@" for an analysis of single sites, that of the site that is shown. Whatever else ``data``
+and ``describe`` take by these names they get: ``region``, ``only_region`` (the one that was named, or None), ``site``;
+``regions`` of the recording, ``n_sites`` of the region, ``n_units``; ``network``, ``tokens`` (colours) and ``controls``
+(titles of untrained networks) of the runs; ``width``, ``height``.
 """
 
 import inspect
@@ -87,6 +87,8 @@ class Asked:
             return {title: run.dataset(plain) for title, run in self.runs.items()}
         if plain == "null":
             return self.run.null
+        if name.endswith("@"):
+            return self.run.dataset(self.run.group_of(plain, self.site))
         return None if name.endswith("?") and not self.run.has(plain) else self.run.dataset(plain)
 
     @property
@@ -172,7 +174,7 @@ class Figure:
 
 def plain_name(name: str) -> str:
     """Return the group that an entry of ``Figure.reads`` names."""
-    return name.rstrip("?*")
+    return name.rstrip("?*@")
 
 
 def ask(
@@ -276,6 +278,7 @@ _LIST: Final = (
     Figure("layer_profile", ("layer_profile", "null", "recording"), "6, right, for one site", 660, 240),
     Figure("unit_distribution", ("unit_counts", "matches", "null", "recording", "layers"), "", 660, 240),
     Figure("runner_up_positions", ("matches", "layers", "recording"), "8, for one site", 320, 320),
+    Figure("unit_correlations", ("unit_correlations@", "layers", "matches", "null", "recording"), "", 940, 320),
     # of a region
     Figure("responses_sites", ("recording", "matches", "match_responses"), "2", 940, 310),
     Figure("neural_correlation", ("neural_correlation*",), "3, 4, S8", 940, 330),
@@ -295,6 +298,7 @@ _LIST: Final = (
     Figure("feature_maps_runner_ups", ("map_counts",), "S11, above", 660, 260, {"is_sorted": True}),
     Figure("feature_maps_positions", _POSITIONS, "8, below", 430, 430),
     Figure("feature_maps_positions_runner_ups", _POSITIONS, "S11, below", 430, 430),
+    Figure("map_correlations", ("feature_maps", "layers", "matches", "null", "recording"), "8, S13", 940, 420),
     Figure("validated_maps", ("validated_maps",), "S13, left", 660, 300),
     Figure("validated_maps_sites", ("validated_maps",), "S13, right", 660, 300),
     Figure("validation_stimuli", ("validation_stimuli",), "", 660, 300),

@@ -14,7 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from dashboard.figures import chance
-from engine.analyses.per_site import group_of_site
+from engine.analyses.per_site import analysis_of, group_of_site
 from engine.runs import group_manifest
 from engine.store import Run, open_run
 
@@ -84,6 +84,12 @@ class OpenRun:
     def has(self, name: str, site: str = "") -> bool:
         """Say whether the run holds the group ``name``; of an analysis of single sites, that of ``site``."""
         return (self.group_of(name, site) if site else name) in self.names
+
+    def groups_of(self, name: str) -> list[str]:
+        """Return the groups that the run holds of an analysis: one, or one for each of several sites."""
+        return sorted(
+            (group for group in self.names if analysis_of(group) == name), key=lambda group: (len(group), group)
+        )
 
     def group_of(self, name: str, site: str) -> str:
         """Return the group that holds an analysis of one site."""

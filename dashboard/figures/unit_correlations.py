@@ -13,7 +13,7 @@ from dashboard.figures.keys import Key
 from dashboard.figures.layer_strips import Strips, View
 from dashboard.figures.marks import Axes, Drawing, Mark, boxes, image, labels, line, nothing, points
 from dashboard.figures.scales import r_limits, r_ticks
-from dashboard.figures.wording import elided, fixed, thousands
+from dashboard.figures.wording import elided, fixed, thousands, tick
 from dashboard.theme import region_token
 
 TITLE = "Every unit, layer by layer"
@@ -37,8 +37,9 @@ KEYS = (
     Key("ring", "selected", "ink"),
     Key("box", "within chance for the best of all", "band"),
 )
-CELL_PX, FEW_PX, FEW = 2, 4, 20_000
-"""Size of a cell; and of one where so few units are seen, so that a single unit is."""
+CELL_PX = 2
+LARGER = ((6, 1_500), (4, 10_000))
+"""Size of a cell where at most so many units are seen, so that a single one is."""
 _LEFT, _RIGHT, _BOTTOM = 54, 16, 44
 _NOTE_PX = 230
 
@@ -105,9 +106,11 @@ def cells(r: np.ndarray, about: Mapping[str, Any], view: View) -> pd.DataFrame:
     """Count the units, (unit,) r in float32, in the cells of a view; see ``data``. It takes some ms a million."""
     strips = strips_of(about)
     seen = strips.between(*view.x)
-    px = CELL_PX if seen.stop - seen.start > FEW else FEW_PX
-    shape = (max(view.height // px, 1), max(view.width // px, 1))
-    return _tidy(_counted(_positions(strips)[seen], r[seen], view, shape), about, view)
+    x, r = _positions(strips)[seen], r[seen]
+    count = _counted(x, r, view, CELL_PX)
+    total = int(count.sum())
+    larger = next((px for px, most in LARGER if total <= most), None)
+    return _tidy(count if larger is None else _counted(x, r, view, larger), about, view)
 
 
 def blank(about: Mapping[str, Any], view: View) -> pd.DataFrame:
@@ -179,7 +182,7 @@ def describe(
             view.x,
             view.y,
             strips.ticks(view, [h * w for h, w in zip(told["heights"], told["widths"], strict=True)]),
-            r_ticks(*view.y),
+            _r_ticks(*view.y),
             strips.label(view, "units by feature map"),
             f"r with {elided(told['site'], 40)}",
             y_token=region_token(told["region"], regions),
@@ -226,10 +229,11 @@ def _positions(strips: Strips) -> np.ndarray:
     return x
 
 
-def _counted(x: np.ndarray, r: np.ndarray, view: View, shape: tuple[int, int]) -> np.ndarray:
+def _counted(x: np.ndarray, r: np.ndarray, view: View, px: int) -> np.ndarray:
     import datashader  # takes seconds: only who counts units loads it
 
-    canvas = datashader.Canvas(shape[1], shape[0], tuple(map(float, view.x)), tuple(map(float, view.y)))
+    n_columns, n_rows = max(view.width // px, 1), max(view.height // px, 1)
+    canvas = datashader.Canvas(n_columns, n_rows, tuple(map(float, view.x)), tuple(map(float, view.y)))
     frame = pd.DataFrame({"x": x, "r": r}, copy=False)
     return canvas.points(frame, "x", "r", datashader.count()).values
 
@@ -278,6 +282,16 @@ def _note(limit: float, view: View) -> Mark:
     if not np.isfinite(limit) or not view.y[0] < limit < view.y[1]:
         return nothing("labels", "ChanceNoteAbove")
     return labels("ChanceNoteAbove", view.x[1], limit, f"chance: best of all units, 95% ({fixed(limit)})")
+
+
+def _r_ticks(low: float, high: float) -> list[tuple[float, str]]:
+    """Return ticks of r as on every axis of r, and finer ones where so little of it is seen."""
+    ticks = r_ticks(low, high)
+    if len(ticks) >= 3:
+        return ticks
+    size = 10.0 ** np.floor(np.log10((high - low) / 3))
+    step = next(k * size for k in (5, 2, 1) if (high - low) / (k * size) >= 3)
+    return [(float(at), tick(at)) for at in np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step]
 
 
 def _is_inside(x: float, y: float, view: View) -> bool:

@@ -13,7 +13,8 @@ import pandas as pd
 import panel as pn
 from bokeh.core.property.descriptors import UnsetValueError
 from bokeh.events import DoubleTap, MouseLeave, RangesUpdate, Tap
-from bokeh.models import CustomJS, CustomJSHover, HoverTool, Label, PanTool, WheelZoomTool
+from bokeh.models import CustomJS, CustomJSHover, HoverTool, PanTool, WheelZoomTool
+from bokeh.models.annotations import Label
 
 from dashboard.figures.layer_strips import View
 from dashboard.figures.marks import Drawing
@@ -159,10 +160,10 @@ class Explorer(Card):
             self._count()
         return is_new
 
-    def head(self, look: Look, *, extra: object = None) -> Markup:
+    def head(self, look: Look, *, extra: object = None, below: object = None) -> Markup:
         """Return the head of the panel, with how to look around."""
         told = tag("span", HOW, class_="how quiet") if self.has_figure else None
-        return super().head(look, extra=[told, extra])
+        return super().head(look, extra=[told, extra], below=below)
 
     def show_all(self) -> None:
         """Look at everything again."""
@@ -244,7 +245,8 @@ class Explorer(Card):
     def _hover(self, image: Any) -> HoverTool:
         assert self.shown is not None
         args = {"source": image.data_source, "figure": self.shown.figure}
-        rows, formatters = [], {}
+        rows: list[str] = []
+        formatters: dict[str, Any] = {}
         for k, (about, code) in enumerate(self.tooltip):
             rows.append(_ROW.format(colour=f"var(--us-{'text2' if k else 'ink'})", text=f"{about}{{custom}}"))
             formatters[about] = CustomJSHover(args=args, code=_CELL + code)

@@ -62,13 +62,14 @@ class UnitExplorer(Explorer):
         """All layers, and every r that the run counted."""
         run, site = chosen.run, chosen.site
         if self._about.get("key") != (run.digest, site):
-            groups = ("layers", "matches")
-            told = unit_correlations.about(*map(run.dataset, groups), run.null, run.dataset("recording"), site)
+            layers, matches = run.dataset("layers"), run.dataset("matches")
+            told = unit_correlations.about(layers, matches, run.null, run.dataset("recording"), site)
             counts = run.dataset("unit_counts")["count"].sel(site=site).sum("layer").values
             filled = np.flatnonzero(counts)
-            ends = (R_EDGES[filled[0]], R_EDGES[filled[-1] + 1]) if filled.size else (0.0, 0.0)
-            self._about = {"key": (run.digest, site), "told": told, "ends": ends}
-        return unit_correlations.home(self._about["told"], *self._about["ends"], size)
+            lowest, highest = (R_EDGES[filled[0]], R_EDGES[filled[-1] + 1]) if filled.size else (0.0, 0.0)
+            self._about = {"key": (run.digest, site), "told": told, "lowest": lowest, "highest": highest}
+        known = self._about
+        return unit_correlations.home(known["told"], known["lowest"], known["highest"], size)
 
     def blank(self, chosen: Chosen, view: View) -> pd.DataFrame:
         """No unit counted yet."""
@@ -131,6 +132,10 @@ class MapExplorer(Explorer):
         super().__init__("map_correlations", map_correlations, results, choose, again, height=420)
         self._about: dict[str, Any] = {}
 
+    def lacking(self, chosen: Chosen) -> tuple[str, ...]:
+        """Return the run's own group, which only an old run lacks."""
+        return () if chosen.run.has("feature_maps") else ("feature_maps",)
+
     def identity(self, chosen: Chosen) -> tuple:
         """The region."""
         return (chosen.region,)
@@ -146,8 +151,9 @@ class MapExplorer(Explorer):
     def counting(self, chosen: Chosen, view: View) -> Callable[[], pd.DataFrame]:
         """Find the best map of every cell."""
         run, region = chosen.run, chosen.region
-        groups = [run.dataset(name) for name in ("feature_maps", "layers", "matches")]
-        return lambda: map_correlations.data(*groups, run.null, run.dataset("recording"), region, view=view)
+        maps, layers, matches = (run.dataset(name) for name in ("feature_maps", "layers", "matches"))
+        null, recording = run.null, run.dataset("recording")
+        return lambda: map_correlations.data(maps, layers, matches, null, recording, region, view=view)
 
     def described(self, data: pd.DataFrame, chosen: Chosen) -> Drawing:
         """The cells and the matches; the row of the site and the strip of the layer are marked."""
@@ -182,8 +188,8 @@ class MapExplorer(Explorer):
     def _told(self, chosen: Chosen) -> dict[str, Any]:
         run, region = chosen.run, chosen.region
         if self._about.get("key") != (run.digest, region):
-            groups = [run.dataset(name) for name in ("feature_maps", "layers", "matches")]
-            told = map_correlations.about(*groups, run.null, run.dataset("recording"), region)
+            maps, layers, matches = (run.dataset(name) for name in ("feature_maps", "layers", "matches"))
+            told = map_correlations.about(maps, layers, matches, run.null, run.dataset("recording"), region)
             self._about = {"key": (run.digest, region), "told": told}
         return self._about["told"]
 

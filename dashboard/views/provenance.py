@@ -125,7 +125,7 @@ def commands_card(run: OpenRun) -> Markup:
     if not match:
         told = "The run cannot tell how its network was made: hand the network over in Python, engine.match(network, recording)."
         return _card("Made by", "", tag("p", told, class_="quiet"))
-    stored = [name for name in ANALYSES if run.has(name)]
+    stored = [group for name in ANALYSES for group in run.groups_of(name)]
     analysed = list(_made(run, stored))
     text = "\n".join([match, *analysed])
     copy = tag("button", icon("copy"), data_do="copy", data_text=text, aria_label="Copy all commands")
@@ -135,7 +135,7 @@ def commands_card(run: OpenRun) -> Markup:
 
 def analyses_card(run: OpenRun) -> Markup:
     """Return every stored analysis: its settings and seed, when it was made, how long it took, and its version."""
-    stored = [name for name in ANALYSES if run.has(name)]
+    stored = [group for name in ANALYSES for group in run.groups_of(name)]
     names = ("Analysis", "Settings", "Seed", "Version", "Took", "Computed")
     heads = [tag("th", name, scope="col", class_="t" if name in names[:2] else None) for name in names]
     rows = [_analysis_row(run, name) for name in stored]

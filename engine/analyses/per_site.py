@@ -5,7 +5,7 @@ id may be any text. Several sites asked for at once share what they can, such as
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
@@ -16,10 +16,19 @@ from engine.schema import SITE
 from engine.sources import Source
 from engine.store import Run, add_group
 
+if TYPE_CHECKING:
+    from engine.matching import Progress
+
 
 def group_of_site(name: str, sites: Sequence[str], site: str) -> str:
     """Return the group that holds an analysis of one of a recording's sites, which are given in its order."""
     return f"{name}.{list(sites).index(site)}"
+
+
+def analysis_of(group: str) -> str:
+    """Return the analysis whose result a group holds: its own name, or that before the position of the site."""
+    name, _, position = group.rpartition(".")
+    return name if name and position.isdigit() else group
 
 
 def named_sites(run: Run, site: str, sites: Sequence[str]) -> list[str]:
@@ -58,7 +67,12 @@ class PerSite(Analysis):
         return f"{count} site{'s' * (count != 1)}" if count else ""
 
     def result(
-        self, source: Source, *, seed: int = 0, settings: Mapping[str, Any] | None = None, progress: bool = False
+        self,
+        source: Source,
+        *,
+        seed: int = 0,
+        settings: Mapping[str, Any] | None = None,
+        progress: "bool | Progress" = False,
     ) -> xr.Dataset:
         """Return the results along ``site``: the stored ones, and the others computed together and stored."""
         run, settings = source.run, self.filled(settings or {})

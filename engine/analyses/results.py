@@ -131,11 +131,8 @@ class Analysis:
             return "damage"
         if about.get("analysis_version", self.module.VERSION) != self.module.VERSION:
             return f"version {about['analysis_version']} of the analysis"
-        made_with, names = (
-            {"seed": about.get("seed", 0), **about.get("analysis_settings", {})},
-            ["seed", *self.defaults],
-        )
-        return ", ".join(f"{name}={made_with[name]}" for name in names if name in made_with)
+        made_with = {"seed": about.get("seed", 0), **about.get("analysis_settings", {})}
+        return ", ".join(f"{name}={made_with[name]}" for name in ("seed", *self.defaults) if name in made_with)
 
     def missing(self, source: Source) -> str | None:
         """Say in a sentence what the run, or this machine, lacks for the analysis; None if it can be computed."""
@@ -170,7 +167,7 @@ class Analysis:
         return add_group(run, self.name, dataset, {**made_with, **about})
 
     def computed(
-        self, source: Source, seed: int, settings: Mapping[str, Any], *, progress: bool
+        self, source: Source, seed: int, settings: Mapping[str, Any], *, progress: "bool | Progress"
     ) -> tuple[xr.Dataset, dict[str, Any]]:
         """Compute the result, and return what is stored of how that was done.
 

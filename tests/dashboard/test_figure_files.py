@@ -16,19 +16,25 @@ from click.testing import CliRunner
 from dashboard.exporting import heading_of
 from dashboard.figure_files import export, export_figure, figures_table
 from dashboard.figures import neural_correlation, runner_ups, site_by_site
+from dashboard.provenance import group_in
 from dashboard.registry import FIGURES, ask, plain_name
 from engine.analyses import ANALYSES
 from engine.analyses.rotation import region_medians
 from engine.errors import NotAvailableError, RunNotFoundError, SettingsError
 from engine.store import add_group
+from tests.dashboard.figures import explored
 from tests.dashboard.stores import put
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, run_datasets, other_datasets):
-    """Two networks on one recording, of which the first has rotations."""
+    """Two networks on one recording, of which the first has rotations, and r of all units with one site."""
     root = tmp_path_factory.mktemp("store")
-    first = put(root, {**run_datasets, "neural_correlation": counted(run_datasets)})
+    maps = explored.feature_maps(run_datasets)
+    first = put(root, {**run_datasets, "feature_maps": maps, "neural_correlation": counted(run_datasets)})
+    correlations = explored.unit_correlations(run_datasets, "site02")
+    of_site = {"analysis_version": 1, "analysis_settings": {"site": "site02"}}
+    add_group(first, "unit_correlations.2", correlations, of_site)
     about = {"analysis_version": 2, "analysis_settings": {"rotations": 5, "names": ["a", "b"]}, "seed": 3}
     add_group(first, "rotation", rotated(run_datasets["recording"]), about)
     others = {**other_datasets, "recording": run_datasets["recording"], "neural_correlation": counted(other_datasets)}
@@ -61,7 +67,7 @@ def test_every_figure_is_drawn_from_a_run_with_its_data_and_where_it_comes_from(
     figure = FIGURES[name]
     chosen = {"site": "site02"} if "site" in figure.takes else {"region": "V4"} if "region" in figure.takes else {}
     others = [other] if figure.n_others else []
-    if any(plain_name(one) in ANALYSES and plain_name(one) not in run.names for one in figure.reads):
+    if any(plain_name(one) in ANALYSES and group_in(run, one, "site02") not in run.names for one in figure.reads):
         with pytest.raises(NotAvailableError, match="Compute it first: unitscope analyse"):
             export_figure(run, name, tmp_path / "figure.svg", **chosen)
         return
@@ -99,6 +105,19 @@ def test_the_commands_hold_the_settings_of_the_analysis(runs, tmp_path):
     digest = runs[0].digest[:12]
     assert told["commands"][0] == f"unitscope analyse {digest} rotation --seed=3 --set=names=a,b --set=rotations=5"
     assert told["analyses"]["rotation"]["analysis_settings"] == {"rotations": 5, "names": ["a", "b"]}
+
+
+def test_an_analysis_of_single_sites_is_asked_for_and_told_with_its_site(runs, tmp_path):
+    digest = runs[0].digest[:12]
+    told = json.loads(export_figure(runs[0], "unit_correlations", tmp_path / "a.svg", site="site02")[2].read_text())
+    assert told["commands"][0] == f"unitscope analyse {digest} unit_correlations --set=site=site02"
+    with pytest.raises(
+        NotAvailableError, match=f"first: unitscope analyse {digest} unit_correlations --set=site=site03"
+    ):
+        export_figure(runs[0], "unit_correlations", tmp_path / "b.svg", site="site03")
+    with pytest.raises(SettingsError, match="figure 'unit_correlations' shows one site: name it, --site"):
+        export_figure(runs[0], "unit_correlations", tmp_path / "b.svg")
+    assert "unit_correlations --set=site=SITE" in figures_table(runs[0])
 
 
 def test_what_can_only_be_done_on_the_page_is_not_said_on_paper(runs):
