@@ -166,6 +166,7 @@ function siteSearch(model) {
         menu = now;
         part("input").addEventListener("input", draw);
         part("input").addEventListener("keydown", pressed);
+        menu.addEventListener("toggle", ({ newState }) => newState === "closed" && menu.querySelector("input").blur());
       }
       part("input").value = "";
       menu.showPopover();

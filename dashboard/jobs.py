@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from dashboard.bell import Bell
@@ -238,9 +239,7 @@ class Jobs:
                 task = self._next()
                 if self._is_closed or task is None:
                     return
-                child = Child(
-                    {**task.request.as_line(), "store": self._store}, lambda line, t=task: self._hear(t, line)
-                )
+                child = Child({**task.request.as_line(), "store": self._store}, partial(self._hear, task))
                 self._children[task.id] = child
                 task.state, task.started, task.step = RUNNING, time.monotonic(), "starting"
                 self._news()

@@ -108,7 +108,7 @@ def _histograms(run: Run) -> str:
     for wrong in (too_many, unequal):
         if wrong.any():
             layer, site = (
-                wrong[dim].values[k] for dim, k in zip((LAYER, SITE), np.argwhere(wrong.values)[0], strict=True)
+                str(wrong[dim].values[k]) for dim, k in zip((LAYER, SITE), np.argwhere(wrong.values)[0], strict=True)
             )
             raise _Failed(
                 f"{int(wrong.sum())} of {wrong.size} histograms, first layer {layer!r} of site {site!r}: "
@@ -141,7 +141,7 @@ def _profile(run: Run) -> str:
     for name in profile[LAYER].values.astype(str):
         own = profile.sel({LAYER: name}).values
         largest = max(largest, _difference(own, _highest(r[layer == name]), run, f"layer {name!r}: best map of"))
-    return f"{profile.sizes[LAYER]} layers, {len(r):,} feature maps, largest difference {largest:.1e}"
+    return f"{profile.sizes[LAYER]} layers, {len(r):,} feature maps, {_most(largest)}"
 
 
 def _recomputed(run: Run) -> str:
@@ -165,7 +165,7 @@ def _chance(run: Run) -> str:
     largest = float(np.nanmax(np.abs(network - _highest(layers)), initial=0.0))
     if largest > WITHIN:
         raise _Failed(f"the best over layers differs by {largest:.1e}")
-    return f"{len(network):,} shuffled sites, largest difference {largest:.1e}"
+    return f"{len(network):,} shuffled sites, {_most(largest)}"
 
 
 def _medians(run: Run) -> str:
@@ -179,7 +179,8 @@ def _medians(run: Run) -> str:
         if difference > WITHIN:
             raise _Failed(f"{region}: stored {stored:.6f}, median of its sites {np.nanmedian(own):.6f}")
         largest = max(largest, difference)
-    return f"{found.sizes['region']} of the regions, largest difference {largest:.1e}"
+    n_regions = found.sizes["region"]
+    return f"{n_regions} region{'s' if n_regions != 1 else ''}, {_most(largest)}"
 
 
 def _ceilings(run: Run) -> str:
@@ -191,7 +192,7 @@ def _ceilings(run: Run) -> str:
     largest = float(np.abs(ceiling[known] ** 2 - reliability[known].clip(0)).max())
     if largest > WITHIN:
         raise _Failed(f"ceiling squared and reliability differ by {largest:.1e}")
-    return f"{int(known.sum()):,} sites, largest difference {largest:.1e}"
+    return f"{int(known.sum()):,} sites, {_most(largest)}"
 
 
 def _analyses(run: Run) -> str:
@@ -242,7 +243,7 @@ def _highest(values: np.ndarray) -> np.ndarray:
 
 def _same(found: np.ndarray, stored: np.ndarray, run: Run, what: str) -> str:
     largest = _difference(found, stored, run, f"{what} of")
-    return f"{int(np.isfinite(stored).sum()):,} {what}, largest difference {largest:.1e}"
+    return f"{int(np.isfinite(stored).sum()):,} {what}, {_most(largest)}"
 
 
 def _difference(found: np.ndarray, stored: np.ndarray, run: Run, what: str) -> float:
@@ -255,10 +256,14 @@ def _difference(found: np.ndarray, stored: np.ndarray, run: Run, what: str) -> f
     return float(difference.max(initial=0.0))
 
 
+def _most(difference: float) -> str:
+    return f"largest difference {difference:.0e}" if difference else "no difference"
+
+
 def _require(holds: np.ndarray, run: Run, told: str) -> None:
     """Refuse sites where something does not hold, with their number and the first of them."""
     if not holds.all():
-        wrong = _group(run, "matches")[SITE].values.astype(str)[~holds]
+        wrong = _group(run, "matches")[SITE].values.astype(str)[~holds].tolist()
         sites = f"{wrong[0]!r}" + (f" and {len(wrong) - 1} more" if len(wrong) > 1 else "")
         raise _Failed(told.format(site=f"site {sites}"))
 

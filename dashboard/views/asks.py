@@ -53,6 +53,9 @@ class Asks:
                 form.set({"memory": action["memory"]})
             form.plan()
 
+        def start(action: Action) -> None:
+            form.start()
+
         def again(action: Action) -> None:
             task = next((one for one in jobs.tasks if one.id == _number(action) and not one.is_live), None)
             if task is not None:
@@ -64,7 +67,7 @@ class Asks:
             "plan": plan,
             "plan-again": lambda _: jobs.plan_anew(),
             "unplan": lambda _: form.set({}),
-            "start": lambda _: form.start(),
+            "start": start,
             "analyse": lambda action: self._analyse(action, jobs),
             "again": again,
             "cancel": lambda action: jobs.cancel_soon(_number(action)),

@@ -58,6 +58,9 @@ GO = {
 }
 """After G: letter -> page."""
 
+NOT_COMPUTED = "not-computed"
+"""Class of what stands in place of a figure."""
+
 _FILTERED_FROM = 12
 """Items from which a menu has a field to filter them."""
 
@@ -299,13 +302,13 @@ def not_computed(chosen: Chosen, lacks: Sequence[str], settings: Mapping[str, An
         tag("p", "; ".join(TITLES[name] for name in names) + "."),
         how if jobs is None else working.compute(jobs, chosen.run, names, given),
         command(text),
-        class_="not-computed",
+        class_=NOT_COMPUTED,
     )
 
 
 def refused(why: str) -> Markup:
     """Say in place of a figure why there is none."""
-    return tag("div", tag("h3", "Nothing to show"), tag("p", why), class_="not-computed")
+    return tag("div", tag("h3", "Nothing to show"), tag("p", why), class_=NOT_COMPUTED)
 
 
 def command(text: str) -> Markup:

@@ -10,7 +10,7 @@ from dashboard.results import Chosen, Results
 from dashboard.runs import OpenRun
 from dashboard.views.asks import Asks
 from dashboard.views.card import Card, Look
-from dashboard.views.frame import footer, not_computed, refused, style_of, titles
+from dashboard.views.frame import NOT_COMPUTED, footer, not_computed, refused, style_of, titles
 from dashboard.views.markup import Markup, tag
 from dashboard.views.screen import Action, Screen
 
@@ -116,9 +116,13 @@ class Page(ABC):
 
     def tick(self, chosen: Chosen, look: Look) -> None:
         """Bring what is computed meanwhile up to date, and no figure; call it under ``pn.io.hold()``."""
-        lacking = {name: card for name, card in self.cards.items() if card.lacks}
-        states = {f"{name}-state": self.state_of(card, chosen) for name, card in lacking.items()}
-        self.shown.write(_styled({**states, **self.live(chosen, look)}, look))
+        lacking = {name: card for name, card in self.cards.items() if card.lacks and self.shows(name, chosen)}
+        written: dict[str, object] = {f"{name}-state": self.state_of(card, chosen) for name, card in lacking.items()}
+        written |= self.live(chosen, look)
+        waiting = {name for name, html in self.shown.written.items() if NOT_COMPUTED in html} - set(written)
+        if waiting:
+            written |= {name: html for name, html in self.areas(chosen, look).items() if name in waiting}
+        self.shown.write(_styled(written, look))
 
 
 def _styled(areas: Mapping[str, object], look: Look) -> dict[str, str]:

@@ -113,9 +113,9 @@ def check_card(run: OpenRun, checks: Sequence[Check] | None, problem: str) -> Ma
     table = tag("table", tag("thead", tag("tr", heads)), tag("tbody", rows), class_="ranks checks")
     mend = None
     if failed:
-        told = "A number of this run may be wrong. Delete the run, and make it again:"
+        why = "A number of this run may be wrong. Delete the run, and make it again:"
         remove = command(match_command(run.stored) or "unitscope match NETWORK RECORDING")
-        mend = tag("div", tag("h3", icon("error"), "This run does not hold"), tag("p", told), remove, class_="job over")
+        mend = tag("div", tag("h3", icon("error"), "This run does not hold"), tag("p", why), remove, class_="job over")
     return _card("Self-check", caption, joined([mend, table, tag("div", again, class_="actions")]))
 
 
@@ -123,7 +123,10 @@ def commands_card(run: OpenRun) -> Markup:
     """Return the commands that make the run and its analyses again."""
     match = match_command(run.stored)
     if not match:
-        told = "The run cannot tell how its network was made: hand the network over in Python, engine.match(network, recording)."
+        told = (
+            "The run cannot tell how its network was made: hand the network over in Python, "
+            "engine.match(network, recording)."
+        )
         return _card("Made by", "", tag("p", told, class_="quiet"))
     stored = [group for name in ANALYSES for group in run.groups_of(name)]
     analysed = list(_made(run, stored))
@@ -147,7 +150,7 @@ def analyses_card(run: OpenRun) -> Markup:
 def manifest_card(run: OpenRun) -> Markup:
     """Return the manifest of the run, part by part, to read and to copy."""
     told = {name: value for name, value in run.manifest.items() if name not in _HIDDEN}
-    first = ("digest", "created", "network", "recording", "settings", "seed", "compute", "versions", "digests")
+    first = ("digest", "created", "seed", "network", "recording", "settings", "compute", "versions", "digests")
     ordered = {name: told[name] for name in first if name in told} | told
     whole = json.dumps(ordered, indent=2, default=str)
     copy = tag("button", icon("copy"), data_do="copy", data_text=whole, aria_label="Copy the manifest as JSON")
@@ -179,13 +182,14 @@ def _analysis_row(run: OpenRun, name: str) -> Markup:
         about = run.stored.attributes(name)
     except EngineError as error:
         return tag("tr", tag("td", name, class_="t"), tag("td", f"cannot be read: {error}", class_="t wrap", colspan=5))
-    settings = ", ".join(f"{key} {_short(value)}" for key, value in about.get("analysis_settings", {}).items())
+    given = about.get("analysis_settings", {}).items()
+    settings = ", ".join(f"{key} {_short(value)}" for key, value in given if value is not None)
     versions = ", ".join(f"{key} {value}" for key, value in about.get("versions", {}).items())
     took = format_seconds(about["seconds"]) if "seconds" in about else "n/a"
     return tag(
         "tr",
         tag("td", name, class_="t"),
-        tag("td", settings or "none", class_="t weak", title=settings),
+        tag("td", settings or "as it comes", class_="t weak", title=settings),
         tag("td", str(about.get("seed", "n/a"))),
         tag("td", str(about.get("analysis_version", "n/a")), title=versions),
         tag("td", took),
@@ -229,6 +233,8 @@ def _made(run: OpenRun, names: Sequence[str]) -> Iterable[str]:
 def _short(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
+    if isinstance(value, int) and not isinstance(value, bool):
+        return thousands(value)
     text = "n/a" if value is None or value != value else str(value)  # NaN is not itself
     return text if len(text) < 300 else f"{text[:300]}…"
 

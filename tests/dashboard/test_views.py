@@ -321,13 +321,13 @@ def test_the_table_holds_every_rank_and_marks_the_chosen_one(results, run_datase
 
 def test_an_empty_store_says_what_is_missing_and_what_to_do(tmp_path):
     session = Session(Results(tmp_path / "none"))
-    assert "No run yet in this store" in session.shown[0].layout
-    assert "unitscope demo" in session.shown[0].layout
+    assert "No run yet in this store" in session.shown[0].written["told"]
+    assert "unitscope demo" in session.shown[0].written["told"]
 
 
 def test_a_broken_run_is_shown_with_what_to_do(tmp_path, run_datasets):
     damage(put(tmp_path, run_datasets), "matches/correlation").unlink()
-    layout = Session(Results(tmp_path)).shown[0].layout
+    layout = Session(Results(tmp_path)).shown[0].written["told"]
     assert "A run cannot be shown" in layout
     assert "unitscope match tiny planted" in layout
 
@@ -335,7 +335,7 @@ def test_a_broken_run_is_shown_with_what_to_do(tmp_path, run_datasets):
 def test_damage_that_shows_only_when_it_is_read_ends_in_words(tmp_path, run_datasets, monkeypatch):
     monkeypatch.setattr("engine.runs.READ_AT_ONCE", 0)  # as with groups of a real size
     damage(put(tmp_path, run_datasets), "match_responses/activation")
-    layout = Session(Results(tmp_path), {"page": "site"}).shown[0].layout
+    layout = Session(Results(tmp_path), {"page": "site"}).shown[0].written["told"]
     assert "A run cannot be shown" in layout
     assert "match_responses" in layout
 

@@ -1,0 +1,156 @@
+"""Jobs, keys and the bar in Chromium: two open pages see the same job, and keys reach everything."""
+
+import asyncio
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dashboard.requests import AnalyseRequest
+from dashboard.results import Results
+from dashboard.server import make_server
+from tests.dashboard.conftest import build_run
+from tests.dashboard.stores import put
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run "
+    "--disable-background-networking --disable-component-update --disable-sync"
+)
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+N_NETWORKS = 14
+LONG = '{"n_resamples": 1000000}'
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> Iterator[Results]:
+    """Runs of so many networks that their menu has a field to filter them."""
+    root: Path = tmp_path_factory.mktemp("store")
+    run = build_run(sites={"V4": 12, "IT": 3}, n_stimuli=40, layers=(("one", 2, 2), ("two", 3, 1)), n_ranks=5)
+    for number in range(N_NETWORKS):
+        put(root, run, network=f"net{number:02d}", title=f"Network {number:02d}")
+    made = Results(root)
+    made.compute_jobs()
+    yield made
+    made.jobs.close()
+    made.lane.close()
+
+
+@pytest.fixture(scope="module")
+def address(results) -> Iterator[str]:
+    """A server with jobs, in a thread of this process."""
+    started, box = threading.Event(), []
+
+    def run() -> None:
+        asyncio.set_event_loop(asyncio.new_event_loop())
+        box.append(make_server(results, port=0, warm=False))
+        box[0].io_loop.add_callback(started.set)
+        box[0].io_loop.start()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    assert started.wait(60)
+    yield f"http://127.0.0.1:{box[0].port}/"
+    box[0].io_loop.add_callback(box[0].io_loop.stop)
+    thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """One browser for the module."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium, address):
+    """Open pages of the server; nothing may go wrong in them."""
+    errors: list[str] = []
+    pages: list = []
+
+    def opened(query: str, width: int = 1440):
+        page = chromium.new_page(viewport={"width": width, "height": 900})
+        page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda e: errors.append(str(e)))
+        page.set_default_timeout(60_000)
+        page.goto(address + query)
+        page.wait_for_selector("[data-page]", timeout=60_000)
+        pages.append(page)
+        return page
+
+    yield opened
+    for page in pages:
+        page.close()
+    assert errors == []
+
+
+def test_a_job_is_seen_by_every_page_survives_a_reload_and_is_cancelled(visit, results):
+    layers, runs = visit("?page=layers&network=net00"), visit("?page=runs&network=net00")
+    digest = next(iter(results.table()["digest"]))
+    task = results.jobs.start(AnalyseRequest(digest, "a run", ("intervals",), LONG))
+    for page in (layers, runs):
+        page.locator(".working").wait_for(timeout=60_000)
+    runs.reload()
+    runs.locator(".jobs button[data-do=cancel]").click(timeout=60_000)
+    runs.get_by_role("heading", name="Cancelled").wait_for(timeout=60_000)
+    layers.locator(".working").wait_for(state="detached", timeout=60_000)
+    assert task.state == "cancelled"
+
+
+def test_compute_in_a_panel_brings_its_figure_to_every_page(visit):
+    one, two = visit("?page=layers&network=net01"), visit("?page=layers&network=net01")
+    compute = one.locator("[data-card=layers] button[data-do=analyse]")
+    compute.click(timeout=60_000)
+    for page in (one, two):
+        page.locator("[data-card=layers] .not-computed").wait_for(state="detached", timeout=90_000)
+        page.locator("[data-card=layers] canvas").first.wait_for(timeout=60_000)
+
+
+def test_keys_search_a_site_export_a_panel_and_list_themselves(visit):
+    page = visit("?page=runs&network=net02")
+    page.keyboard.press("/")
+    page.get_by_role("combobox", name="Search a site").wait_for()
+    page.keyboard.type("site1")
+    page.get_by_role("option").first.wait_for(timeout=60_000)
+    assert page.get_by_role("option").count() == 5
+    assert page.get_by_text("5 of 15 sites").is_visible()
+    page.keyboard.press("ArrowDown")
+    chosen = page.locator(".hit[aria-selected=true] span").first.inner_text()
+    page.keyboard.press("Enter")
+    page.wait_for_function(f"() => new URLSearchParams(location.search).get('site') === '{chosen}'")
+    page.wait_for_function("() => new URLSearchParams(location.search).get('page') === 'site'")
+    page.locator("[data-card=responses] canvas").first.wait_for(timeout=60_000)
+    page.locator("[data-card=responses] h2").hover()
+    page.keyboard.press("e")
+    page.locator("[data-menu=responses-export]").wait_for(state="visible")
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    page.get_by_role("dialog", name="Keyboard").wait_for()
+    assert page.get_by_text("Go to a page").is_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("v")
+    page.wait_for_function("() => new URLSearchParams(location.search).get('view') === 'field'")
+
+
+def test_the_bar_folds_and_its_menu_filters_networks(visit):
+    page = visit("?page=runs&network=net03", width=900)
+    assert page.locator(".bar nav").is_hidden()
+    page.locator(".bar .fold").click()
+    page.locator("[data-menu=pages]").get_by_role("button", name="Provenance").click()
+    page.get_by_role("button", name="Check this run").wait_for(timeout=60_000)
+    assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+    page.get_by_title("Network", exact=True).click()
+    page.keyboard.type("work 11")
+    shown = page.locator("[data-menu=network] .items button:visible")
+    assert shown.count() == 1
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => new URLSearchParams(location.search).get('network') === 'net11'")
