@@ -8,6 +8,8 @@ from dashboard.results import Chosen
 from dashboard.views.card import Card, Look
 
 Choose = Callable[..., None]
+_SMALL_NOTE_WIDTH = 0.5
+"""Room for the note on the slope where two scatters share a window, a share of the frame."""
 
 
 def rail(choose: Choose) -> Card:
@@ -54,7 +56,8 @@ def scatter_data(chosen: Chosen, look: Look) -> Any:
 
 
 def scatter_drawing(data: Any, chosen: Chosen, look: Look, limits: tuple[float, float] | None = None) -> Any:
-    """Return the drawing of the scatter."""
+    """Return the drawing of the scatter; with ``limits`` it is a small one of two."""
+    width = responses.NOTE_WIDTH if limits is None else _SMALL_NOTE_WIDTH
     return responses.describe(
         data,
         stimulus=chosen.shown_stimulus,
@@ -62,6 +65,7 @@ def scatter_drawing(data: Any, chosen: Chosen, look: Look, limits: tuple[float, 
         network=look.colours["network"],
         regions=chosen.run.regions,
         limits=limits,
+        note_width=width,
     )
 
 
