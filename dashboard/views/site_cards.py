@@ -51,8 +51,14 @@ def scatter(choose: Choose) -> Card:
 def scatter_data(chosen: Chosen, look: Look) -> Any:
     """Return the data of the scatter."""
     run = chosen.run
-    groups = (run.dataset(name) for name in ("recording", "matches", "match_responses"))
-    return responses.data(*groups, chosen.site, rank=chosen.rank, n_favourites=look.n_favourites)
+    return responses.data(
+        run.dataset("recording"),
+        run.dataset("matches"),
+        run.dataset("match_responses"),
+        chosen.site,
+        rank=chosen.rank,
+        n_favourites=look.n_favourites,
+    )
 
 
 def scatter_drawing(data: Any, chosen: Chosen, look: Look, limits: tuple[float, float] | None = None) -> Any:
