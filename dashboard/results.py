@@ -132,6 +132,7 @@ class Results:
         self.lane = Lane(self.bell)
         self.jobs: Jobs | None = None
         self._runs: dict[str, OpenRun] = {}
+        self._runs_of: dict[str, tuple[pd.DataFrame | None, list[OpenRun]]] = {}
         self._recordings: dict[str, str] = {}
         self._problems: dict[str, Problem] = {}
         self._checked: dict[str, _Checked] = {}
@@ -170,8 +171,12 @@ class Results:
     def runs(self, recording: str) -> list[OpenRun]:
         """Return the runs of one recording: trained networks by name, then the controls."""
         table = self.table()
-        runs = [self.open(digest) for digest in table.loc[table["recording"] == recording, "digest"]]
-        return sorted(runs, key=lambda run: (run.is_control, run.network))
+        listed, runs = self._runs_of.get(recording, (None, []))
+        if listed is not table:
+            runs = [self.open(digest) for digest in table.loc[table["recording"] == recording, "digest"]]
+            runs = sorted(runs, key=lambda run: (run.is_control, run.network))
+            self._runs_of[recording] = table, runs
+        return list(runs)
 
     def recordings(self) -> list[str]:
         """Return the names of the recordings that there are runs for."""
@@ -276,7 +281,7 @@ class Results:
             and recordings[digest] == self._recordings.get(digest)
             and run.version == self._checked[digest].version
         }
-        self._recordings = recordings
+        self._recordings, self._runs_of = recordings, {}
         n_bytes = sum(run.n_bytes for run in self._runs.values())
         for run in sorted(self._runs.values(), key=lambda run: run.read_at):
             if n_bytes <= _BYTES_IN_MEMORY:

@@ -1,7 +1,7 @@
 """Where in an image does a unit look, and where its site? Stored fields as outlines on the thumbnail."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -164,7 +164,7 @@ class _Fields:
         if is_closed:
             values = np.pad(values, 1)
             y, x = _widened(y), _widened(x)
-        lines = contour_generator(x, y, values, line_type=LineType.Separate).lines(level)
+        lines = cast("list[np.ndarray]", contour_generator(x, y, values, line_type=LineType.Separate).lines(level))
         return tuple(self._on_image(line[:, 0], line[:, 1]) for line in lines)
 
     def _on_image(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:

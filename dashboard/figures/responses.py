@@ -29,7 +29,7 @@ _SILENT_FROM = 0.01
 _WIDE = 9
 _STEEP = 0.55
 """From this slope on, the note above its line would meet y = x."""
-_NOTE_WIDTH, _NOTE_HEIGHT = 0.34, 0.08
+NOTE_WIDTH, _NOTE_HEIGHT = 0.34, 0.08
 """Room for the note on the slope, as shares of the frame."""
 
 
@@ -88,11 +88,12 @@ def describe(
     network: str = "network1",
     regions: Sequence[str] = (),
     limits: tuple[float, float] | None = None,
+    note_width: float = NOTE_WIDTH,
 ) -> Drawing:
     """Describe the scatter.
 
     ``stimulus`` is the selected image, ``thumb_base`` the address of the thumbnails; ``limits`` of both axes, where
-    they shall be those of another scatter too.
+    they shall be those of another scatter too; ``note_width`` the room for the note on the slope, a share of the frame.
     """
     about = data.attrs
     x, y = data["site_sd"].to_numpy(), data["unit_sd"].to_numpy()
@@ -123,7 +124,7 @@ def describe(
             points("SelectionHalo", x[selected], y[selected]),
             points("Selection", x[selected], y[selected]),
             labels("IdentityNote", high - 0.05 * (high - low), high - 0.05 * (high - low), "y = x"),
-            _slope_note(slope, (low, high), x, y, float(floor[0]) if len(floor) else low),
+            _slope_note(slope, (low, high), x, y, float(floor[0]) if len(floor) else low, note_width),
             labels("SilentNote", high, floor[0], f"unit silent on {100 * about['silent']:.0f}% of images")
             if about["silent"] >= _SILENT_FROM
             else nothing("labels", "SilentNote"),
@@ -169,7 +170,9 @@ def caption(data: pd.DataFrame) -> str:
     return f"a point is an image ({thousands(np.isfinite(data['site_sd']).sum())})"
 
 
-def _slope_note(slope: float, limits: tuple[float, float], x: np.ndarray, y: np.ndarray, floor: float) -> Mark:
+def _slope_note(
+    slope: float, limits: tuple[float, float], x: np.ndarray, y: np.ndarray, floor: float, share: float
+) -> Mark:
     """Write the slope at the right edge: above its line, or below it where the fewest images lie."""
     low, high = limits
     if not np.isfinite(slope):
@@ -177,7 +180,7 @@ def _slope_note(slope: float, limits: tuple[float, float], x: np.ndarray, y: np.
     text = f"slope = r = {fixed(slope)}"
     if slope < _STEEP:
         return labels("SlopeNote", high, high * slope, text)
-    width, height = _NOTE_WIDTH * (high - low), _NOTE_HEIGHT * (high - low)
+    width, height = share * (high - low), _NOTE_HEIGHT * (high - low)
     first = (high - width) * slope
     tops = np.arange(first, min(floor + height, first - 1e-9), -height / 2)
     beside = y[x > high - width]

@@ -58,7 +58,8 @@ def favourites_head(data: pd.DataFrame, chosen: Chosen, look: Look, *, name: str
     site, unit = (listed(data, who, look) for who in ("site", "unit"))
     shared = len(set(site.stimuli) & set(unit.stimuli))
     title = TITLE if name == "favourites" and chosen.beside is None else "Favourites"
-    return head(name, title, f"{shared} of {len(site.stimuli)} shared ●", help_text=HELP, exports=("csv",))
+    caption = f"{shared} of {len(site.stimuli)} shared ●" if site.stimuli and unit.stimuli else ""
+    return head(name, title, caption, help_text=HELP, exports=("csv",))
 
 
 def favourites(

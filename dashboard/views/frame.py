@@ -41,7 +41,7 @@ KEYS = (
     (("E",), "export the panel under pointer or focus"),
     (("D",), "light or dark"),
     (("?",), "this list"),
-    (("Esc",), "close, or clear layer, map and image"),
+    (("Esc",), "close, or clear layer, map, image and comparison"),
 )
 """Keys, and what they do on every page."""
 

@@ -21,6 +21,8 @@ class SitePage(Page):
     """The page of one site, or of two of anything side by side."""
 
     name = "site"
+    _menu_key: tuple = ()
+    _menu_html = Markup("")
     rail = tag(
         "nav",
         area("rail-head", class_="head"),
@@ -72,7 +74,7 @@ class SitePage(Page):
         """Head of the rail, header line, favourites and the selected image."""
         always = {
             "rail-head": rail_head(self.cards["rail"], look),
-            "compare": beside.menu(chosen, self.results),
+            "compare": self._menu(chosen),
         }
         if self.variant:
             return always | beside.areas(self.cards, chosen, look, self.results)
@@ -84,6 +86,14 @@ class SitePage(Page):
             "stimulus-head": favourites.selected_head(chosen),
             "stimulus": favourites.selected(data, chosen, look, sight),
         }
+
+    def _menu(self, chosen: Chosen) -> Markup:
+        """Return the menu of what to compare with, made once for all sites of a region."""
+        runs = self.results.runs(chosen.run.recording)
+        key = (chosen.run.digest, chosen.region, tuple(run.version for run in runs))
+        if key != self._menu_key:
+            self._menu_key, self._menu_html = key, beside.menu(chosen, self.results)
+        return self._menu_html
 
     def table(self, name: str, chosen: Chosen) -> pd.DataFrame | None:
         """Return the data of a figure; the favourites are part of those of the scatter."""

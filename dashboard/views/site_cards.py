@@ -8,6 +8,8 @@ from dashboard.results import Chosen
 from dashboard.views.card import Card, Look
 
 Choose = Callable[..., None]
+_SMALL_NOTE_WIDTH = 0.5
+"""Room for the note on the slope where two scatters share a window, a share of the frame."""
 
 
 def rail(choose: Choose) -> Card:
@@ -49,12 +51,19 @@ def scatter(choose: Choose) -> Card:
 def scatter_data(chosen: Chosen, look: Look) -> Any:
     """Return the data of the scatter."""
     run = chosen.run
-    groups = (run.dataset(name) for name in ("recording", "matches", "match_responses"))
-    return responses.data(*groups, chosen.site, rank=chosen.rank, n_favourites=look.n_favourites)
+    return responses.data(
+        run.dataset("recording"),
+        run.dataset("matches"),
+        run.dataset("match_responses"),
+        chosen.site,
+        rank=chosen.rank,
+        n_favourites=look.n_favourites,
+    )
 
 
 def scatter_drawing(data: Any, chosen: Chosen, look: Look, limits: tuple[float, float] | None = None) -> Any:
-    """Return the drawing of the scatter."""
+    """Return the drawing of the scatter; with ``limits`` it is a small one of two."""
+    width = responses.NOTE_WIDTH if limits is None else _SMALL_NOTE_WIDTH
     return responses.describe(
         data,
         stimulus=chosen.shown_stimulus,
@@ -62,6 +71,7 @@ def scatter_drawing(data: Any, chosen: Chosen, look: Look, limits: tuple[float, 
         network=look.colours["network"],
         regions=chosen.run.regions,
         limits=limits,
+        note_width=width,
     )
 
 

@@ -1,0 +1,87 @@
+"""Two side by side and fields in Chromium: entered and left by hand, in sight at every width."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dashboard.server import make_server
+from tests.dashboard.stores import put
+from tests.dashboard.test_app_browser import Visit, chromium
+from tests.dashboard.test_site_page import fields
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+__all__ = ["chromium"]  # pytest finds the fixture by its name
+
+CUT = """() => [...document.querySelectorAll('*')].flatMap(function walk(e) {
+  const inside = e.shadowRoot ? [...e.shadowRoot.querySelectorAll('*')].flatMap(walk) : [];
+  const is_cut = e.matches('.content .thumb, .content .lens, .content h1, .content .plain, .content .switch') &&
+    e.offsetParent && e.getBoundingClientRect().right > innerWidth + 1;
+  return is_cut ? [e.className || e.tagName, ...inside] : inside;
+})"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, run_datasets, other_datasets) -> Iterator:
+    """A server of two networks on one recording, the first one with fields."""
+    root: Path = tmp_path_factory.mktemp("store")
+    put(root, {**run_datasets, "receptive_fields": fields(run_datasets)})
+    put(root, other_datasets, network="other", title="Other Net")
+    started, box = threading.Event(), []
+
+    def run() -> None:
+        asyncio.set_event_loop(asyncio.new_event_loop())
+        box.append(make_server(root, port=0))
+        box[0].io_loop.add_callback(started.set)
+        box[0].io_loop.start()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    assert started.wait(60)
+    yield box[0]
+    box[0].io_loop.add_callback(box[0].io_loop.stop)
+    thread.join(10)
+
+
+def test_a_comparison_is_entered_from_the_menu_and_left_with_escape_and_back(chromium, server):
+    visit = Visit(chromium, server, "?page=site&network=tiny&site=site02")
+    visit.page.locator(".opener").click()
+    visit.page.locator("[data-beside-network=other]").click()
+    visit.until(beside_network="other")
+    visit.sees("Tiny Net and Other Net", "h1")
+    for panel in ("responses", "layers", "responses-beside", "layers-beside"):
+        visit.page.locator(f"[data-card={panel}] canvas").first.wait_for(timeout=15_000)
+    thumb = visit.page.locator("[data-card=favourites-beside] .thumb").nth(2)
+    stimulus = thumb.get_attribute("data-stimulus")
+    thumb.click()
+    visit.until(stimulus=stimulus)
+    visit.sees(stimulus, ".shown-image")
+    visit.page.set_viewport_size({"width": 900, "height": 900})
+    visit.page.wait_for_timeout(600)
+    assert visit.page.evaluate(CUT) == []
+    visit.page.keyboard.press("Escape")
+    visit.until(beside_network="")
+    visit.sees("site02", "h1")
+    visit.page.go_back()
+    visit.until(beside_network="other")
+    visit.close()
+
+
+def test_v_shows_the_part_of_each_image_that_lies_in_the_field(chromium, server):
+    visit = Visit(chromium, server, "?page=site&network=tiny&site=site02")
+    visit.page.locator("[data-area=stimulus] .fields").wait_for(timeout=15_000)
+    visit.page.keyboard.press("v")
+    visit.until(view="field")
+    image = visit.page.locator(".thumbs.field .thumb img").first
+    image.wait_for(timeout=15_000)
+    inside, frame = image.bounding_box(), visit.page.locator(".thumbs.field .thumb .pic").first.bounding_box()
+    place = visit.page.locator(".thumbs.field").first.evaluate(
+        "e => ['--x', '--y', '--r'].map(name => parseFloat(e.style.getPropertyValue(name)))"
+    )
+    x, y, r = place
+    assert inside["width"] * 2 * r == pytest.approx(frame["width"], abs=1)
+    assert inside["x"] + x * inside["width"] == pytest.approx(frame["x"] + frame["width"] / 2, abs=1)
+    assert inside["y"] + y * inside["height"] == pytest.approx(frame["y"] + frame["height"] / 2, abs=1)
+    visit.close()
