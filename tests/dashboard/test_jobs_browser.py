@@ -108,11 +108,11 @@ def test_a_job_is_seen_by_every_page_survives_a_reload_and_is_cancelled(visit, r
 
 def test_what_one_page_has_computed_appears_on_the_other(visit):
     one, two = visit("?page=runs&network=net01"), visit("?page=runs&network=net01")
-    one.locator("button[data-do=analyse][data-names=map_counts]").click()
+    one.locator("button[data-do=analyse][data-names=layer_summary]").click()
     for page in (one, two):
         page.get_by_text("done in").wait_for()
-        page.locator("button[data-do=analyse][data-names=map_counts]").wait_for(state="detached")
-        assert page.locator(".analyses tr", has_text="map_counts").get_by_text("stored", exact=True).is_visible()
+        page.locator("button[data-do=analyse][data-names=layer_summary]").wait_for(state="detached")
+        assert page.locator(".analyses tr", has_text="layer_summary").get_by_text("stored", exact=True).is_visible()
 
 
 def test_keys_search_a_site_export_a_panel_and_list_themselves(visit):
