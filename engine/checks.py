@@ -138,7 +138,7 @@ def _profile(run: Run) -> str:
     maps = _group(run, "feature_maps")
     layer, r = maps["layer"].values.astype(str), maps["correlation"].transpose(FEATURE_MAP, SITE).values
     largest = 0.0
-    for name in profile[LAYER].values.astype(str):
+    for name in profile[LAYER].values.astype(str).tolist():
         own = profile.sel({LAYER: name}).values
         largest = max(largest, _difference(own, _highest(r[layer == name]), run, f"layer {name!r}: best map of"))
     return f"{profile.sizes[LAYER]} layers, {len(r):,} feature maps, {_most(largest)}"
@@ -146,8 +146,8 @@ def _profile(run: Run) -> str:
 
 def _recomputed(run: Run) -> str:
     matches, responses = _group(run, "matches"), _group(run, "match_responses")
-    response = _group(run, "recording")["response"].sel({STIMULUS: responses[STIMULUS], SITE: matches[SITE]})
-    response = response.transpose(STIMULUS, SITE).values
+    recorded = _group(run, "recording")["response"].sel({STIMULUS: responses[STIMULUS], SITE: matches[SITE]})
+    response = recorded.transpose(STIMULUS, SITE).values
     activation, rows = responses["activation"].values, matches["match_unit"].transpose(SITE, RANK).values
     stored = matches["correlation"].transpose(SITE, RANK).values
     again = np.full(stored.shape, np.nan)

@@ -109,7 +109,8 @@ def bar(selection: Selection) -> Markup:
     )
     items = [_tab(page, title, is_shown=selection.page == page) for page, title in PAGES.items()]
     menu = tag("div", items, class_="menu", popover="auto", data_menu="pages", role="group", aria_label="Pages")
-    return joined([tag("span", "unitscope", class_="name"), tag("nav", tabs, aria_label="Pages"), fold, menu])
+    home = tag("button", "unitscope", class_="name", data_do="select", data_page="overview", title="Overview")
+    return joined([home, tag("nav", tabs, aria_label="Pages"), fold, menu])
 
 
 def choices(selection: Selection, results: Results, chosen: Chosen | None) -> Markup:

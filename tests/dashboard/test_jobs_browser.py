@@ -106,13 +106,13 @@ def test_a_job_is_seen_by_every_page_survives_a_reload_and_is_cancelled(visit, r
     assert task.state == "cancelled"
 
 
-def test_compute_in_a_panel_brings_its_figure_to_every_page(visit):
-    one, two = visit("?page=layers&network=net01"), visit("?page=layers&network=net01")
-    compute = one.locator("[data-card=layers] button[data-do=analyse]")
-    compute.click(timeout=60_000)
+def test_what_one_page_has_computed_appears_on_the_other(visit):
+    one, two = visit("?page=runs&network=net01"), visit("?page=runs&network=net01")
+    one.locator("button[data-do=analyse][data-names=layer_summary]").click()
     for page in (one, two):
-        page.locator("[data-card=layers] .not-computed").wait_for(state="detached", timeout=90_000)
-        page.locator("[data-card=layers] canvas").first.wait_for(timeout=60_000)
+        page.get_by_text("done in").wait_for()
+        page.locator("button[data-do=analyse][data-names=layer_summary]").wait_for(state="detached")
+        assert page.locator(".analyses tr", has_text="layer_summary").get_by_text("stored", exact=True).is_visible()
 
 
 def test_keys_search_a_site_export_a_panel_and_list_themselves(visit):
