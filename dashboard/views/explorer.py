@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pandas as pd
 import panel as pn
 from bokeh.core.property.descriptors import UnsetValueError
-from bokeh.events import DoubleTap, MouseLeave, RangesUpdate, Tap
+from bokeh.events import DoubleTap, MouseLeave, Tap
 from bokeh.models import CustomJS, CustomJSHover, HoverTool, PanTool, WheelZoomTool
 from bokeh.models.annotations import Label
 
@@ -108,6 +108,7 @@ class Explorer(Card):
         self._chosen: Chosen | None = None
         self._look = Look({})
         self._broken: dict[tuple, str] = {}
+        self._is_drawing = self._is_due = False
 
     @abstractmethod
     def identity(self, chosen: Chosen) -> tuple:
@@ -177,6 +178,20 @@ class Explorer(Card):
             self._view = View(x, y, *self._frame())
             self._count()
 
+    def _moved(self, attr: str, old: Any, new: Any) -> None:
+        """Look where the browser looks once it has told all limits."""
+        document = pn.state.curdoc
+        if self._is_drawing or self._is_due or document is None:
+            return
+        self._is_due = True
+        document.add_next_tick_callback(self._follow)
+
+    def _follow(self) -> None:
+        self._is_due = False
+        if self.shown is not None:
+            x, y = self.shown.figure.x_range, self.shown.figure.y_range
+            self.look_at((x.start, x.end), (y.start, y.end))
+
     def _count(self) -> None:
         assert self._chosen is not None
         self._latest.ask(self.counting(self._chosen, self._view or self.home(self._chosen, self._frame())))
@@ -198,8 +213,11 @@ class Explorer(Card):
 
     def _redraw(self) -> None:
         assert self._chosen is not None
-        is_first = self.shown is None
-        self._draw(self.described(self.data, self._chosen), self._look.mode)
+        is_first, self._is_drawing = self.shown is None, True
+        try:
+            self._draw(self.described(self.data, self._chosen), self._look.mode)
+        finally:
+            self._is_drawing = False
         assert self.shown is not None
         if is_first:
             self._prepare()
@@ -236,9 +254,11 @@ class Explorer(Card):
         figure.js_on_event(Tap, CustomJS(args=toolbar, code="toolbar.active_scroll = wheel"))
         figure.js_on_event(MouseLeave, CustomJS(args=toolbar, code="toolbar.active_scroll = null"))
         waiting = {"label": self._busy, "wait": _BUSY_AFTER_MS}
-        figure.js_on_event(RangesUpdate, CustomJS(args=waiting, code=_BUSY))
         image.data_source.js_on_change("data", CustomJS(args=waiting, code=_REST))
-        figure.on_event(RangesUpdate, lambda event: self.look_at((event.x0, event.x1), (event.y0, event.y1)))
+        for limits in (figure.x_range, figure.y_range):
+            limits.js_on_change("start", CustomJS(args=waiting, code=_BUSY))
+            for end in ("start", "end"):  # Bokeh's event for both comes half a second after the wheel
+                limits.on_change(end, self._moved)
         figure.on_event(Tap, lambda event: self.tapped(event.x, event.y))
         figure.on_event(DoubleTap, lambda _: self.show_all())
 
