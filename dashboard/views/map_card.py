@@ -114,7 +114,7 @@ def _verdict(chosen: Chosen, judged: pd.DataFrame | None) -> Markup | None:
         "p",
         tag("b", "Validated" if row["status"] == "validated" else "Not validated"),
         f": best r {fixed(row['best'])} {sign} {fixed(judged.attrs['threshold'])}, chance for the best of all maps",
-        class_="fav-label",
+        class_="verdict quiet",
     )
 
 
