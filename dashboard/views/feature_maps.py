@@ -1,11 +1,12 @@
 """Which feature maps of the region's layer do sites see, where, and which has no site validated?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from dashboard.figures.wording import fixed, plural, thousands
 from dashboard.results import Chosen
@@ -18,6 +19,8 @@ from dashboard.views.markup import Markup, tag
 from dashboard.views.page import Page, area, panel
 
 RUNNER_UPS = "runner-ups"
+TAP_SHARE = 0.05
+"""How far from a position a tap still means it, as a share of the map."""
 VIEWS = (("", "matches"), (RUNNER_UPS, "runner-ups"))
 """What the bars and the positions count: the value of the address, and its name on the switch."""
 
@@ -141,18 +144,33 @@ def map_sites(chosen: Chosen) -> pd.DataFrame | None:
 
 
 def units_at(chosen: Chosen, position: str) -> pd.DataFrame:
-    """Return the sites that are counted at a position "(y, x)", the highest r first, with the map of their unit."""
+    """Return the sites that are counted at a position "(y, x)", the highest r first, with the map of their unit.
+
+    Where cells are small, the position with sites that is nearest to the one that was hit counts for it.
+    """
     layer = chosen.run.layer_like(chosen.region)
     sites = list(chosen.run.sites(chosen.region).index)
     found = chosen.run.dataset("layer_matches").sel(layer=layer, site=sites)
     found = found if chosen.view == RUNNER_UPS else found.isel(rank=slice(1))
-    y, x = (int(part) for part in position.strip("()").split(","))
+    hit = [int(part) for part in position.strip("()").split(",")]
+    y, x = _nearest(hit, found, int(chosen.run.dataset("layers")["width"].sel(layer=layer)))
     is_there = (found["y"].values == y) & (found["x"].values == x) & (found["unit"].values >= 0)
     r = np.where(is_there, found["correlation"].values, -np.inf)
     first = r.argmax(axis=1)
     row = np.arange(len(sites))
     frame = pd.DataFrame({"site": sites, "channel": found["channel"].values[row, first], "r": r[row, first]})
     return frame[is_there.any(axis=1)].sort_values("r", ascending=False, kind="stable", ignore_index=True)
+
+
+def _nearest(hit: Sequence[int], found: xr.Dataset, n_columns: int) -> tuple[int, int]:
+    """Return the nearest position of a unit, no further than a finger's width; else the position that was hit."""
+    units = found["unit"].values >= 0
+    y, x = (found[name].values[units] for name in ("y", "x"))
+    distance = np.hypot(y - hit[0], x - hit[1])
+    if not distance.size or distance.min() > int(TAP_SHARE * n_columns):
+        return hit[0], hit[1]
+    at = int(distance.argmin())
+    return int(y[at]), int(x[at])
 
 
 def switch(chosen: Chosen) -> Markup:

@@ -5,13 +5,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dashboard.figures import validation_stimuli
 from dashboard.figures.feature_maps_positions import matches
 from dashboard.figures.wording import elided, fixed, plural
 from dashboard.results import Chosen
 from dashboard.views.card import head
 from dashboard.views.frame import refused
 from dashboard.views.markup import Markup, joined, tag
-from dashboard.views.unit_images import favourites, field_of, row_of
+from dashboard.views.unit_images import Cut, favourites, field_of, images, row_of
 
 GROUPS = ("feature_maps", "layer_matches")
 HELP = """**What it shows.** The selected feature map: the sites whose best unit of the layer lies in it, first those
@@ -113,20 +114,15 @@ def _verdict(chosen: Chosen, judged: pd.DataFrame | None) -> Markup | None:
         "p",
         tag("b", "Validated" if row["status"] == "validated" else "Not validated"),
         f": best r {fixed(row['best'])} {sign} {fixed(judged.attrs['threshold'])}, chance for the best of all maps",
-        class_="fav-label",
+        class_="verdict quiet",
     )
 
 
 def _pictured(row: Any, chosen: Chosen) -> Markup:
     """Return a site with the favourite images of the map's unit for it."""
     at = (chosen.run.layer_like(chosen.region), int(chosen.shown_map), row.y, row.x)
-    unit = row_of(chosen.run, *at)
     field = field_of(chosen.run, row.site, *at) if row.is_match else None
-    told = (
-        favourites(chosen, unit, N_IMAGES, field)
-        if unit is not None
-        else tag("p", "Responses of this unit are not stored: it is among the best units of no site.", class_="quiet")
-    )
+    told = _images(chosen, at, field)
     held_out = f" · {fixed(row.held_out)}" if np.isfinite(row.held_out) else ""
     return tag(
         "div",
@@ -141,6 +137,22 @@ def _pictured(row: Any, chosen: Chosen) -> Markup:
         told,
         class_="pictured",
     )
+
+
+def _images(chosen: Chosen, at: tuple[str, int, int, int], field: Cut | None) -> Markup:
+    """Return the favourite images of a unit, from wherever the run tells them; else say that it does not."""
+    unit = row_of(chosen.run, *at)
+    if unit is not None:
+        return favourites(chosen, unit, N_IMAGES, field)
+    if chosen.run.has("validation_stimuli"):
+        listed = validation_stimuli.data(chosen.run.dataset("validation_stimuli"), chosen.region)
+        names = ("layer", "feature_map", "y", "x")
+        is_it = np.logical_and.reduce([listed[name].to_numpy() == value for name, value in zip(names, at, strict=True)])
+        shown = listed[is_it & (listed["kind"] == "favourite").to_numpy()]
+        if len(shown):
+            return images(chosen, list(map(str, shown["stimulus"])), [float(z) for z in shown["z"]])
+    told = "Responses of this unit are not stored: it is among the best units of no site."
+    return tag("p", told, class_="quiet")
 
 
 def _rows(sites: pd.DataFrame, chosen: Chosen) -> Markup:

@@ -134,11 +134,22 @@ def test_the_card_shows_the_images_that_drive_the_unit_most(made):
     assert pressed.group(1) == best[2]
 
 
-def test_a_unit_whose_responses_are_not_stored_is_said_so(made):
-    session, page = open_page(made, "feature-maps", feature_map="5")
-    row = map_card.sites_of(chosen_of(session)).iloc[0]
-    is_stored = unit_images.row_of(chosen_of(session).run, "conv2", 5, row["y"], row["x"]) is not None
-    assert is_stored != ("Responses of this unit are not stored" in text_of(page, "map"))
+def test_images_of_an_unvalidated_map_come_from_the_list_that_tests_it(made):
+    session, page = open_page(made, "feature-maps")
+    table = page.table("untested", chosen_of(session))
+    name, own = next(iter(table.groupby("feature_map")))
+    session.act({"do": "select", "feature_map": str(name)})
+    shown = re.findall(r'data-stimulus="(image\d+)"', page.screen.written["map"])
+    at = own.iloc[0]
+    if unit_images.row_of(chosen_of(session).run, "conv2", int(name), at["y"], at["x"]) is None:
+        assert shown == own[own["kind"] == "favourite"]["stimulus"].tolist()
+    assert shown
+
+
+def test_a_unit_whose_responses_are_stored_nowhere_is_said_so(made):
+    session, _ = open_page(made, "feature-maps")
+    told = map_card._images(chosen_of(session), ("conv2", 5, 99, 99), None)
+    assert "Responses of this unit are not stored" in told
 
 
 def test_a_picture_is_cut_to_the_field_of_its_unit():
@@ -154,7 +165,7 @@ def test_a_tap_on_a_position_goes_through_its_sites(made):
         page.go_through("(1, 3)")
         assert session.selection.site == expected
         assert session.selection.feature_map == str(PLANTED[expected][0])
-    page.go_through("(0, 7)")  # nobody there
+    page.go_through("(3, 3)")  # nobody there
     assert session.selection.site == expected
     frame = page.cards["feature_maps_positions"].shown.drawing.marks_of("CellSelected").columns
     assert (frame["left"].tolist(), frame["top"].tolist()) == ([3], [7])
