@@ -159,10 +159,10 @@ class Explorer(Card):
             self._count()
         return is_new
 
-    def head(self, look: Look, *, extra: object = None) -> Markup:
+    def head(self, look: Look, *, extra: object = None, below: object = None) -> Markup:
         """Return the head of the panel, with how to look around."""
         told = tag("span", HOW, class_="how quiet") if self.has_figure else None
-        return super().head(look, extra=[told, extra])
+        return super().head(look, extra=[told, extra], below=below)
 
     def show_all(self) -> None:
         """Look at everything again."""
