@@ -225,7 +225,7 @@ def _entry(asked: Asked, figure: Figure) -> Entry:
 
     data = figure.data(asked)
     of = {"site": asked.site, "region": asked.region}
-    named = {name: of[name] for name in ("site", "region") if name in figure.takes}
+    named: dict[str, str] = {name: text for name, text in of.items() if name in figure.takes}
     if "site" in named:
         named.pop("region", None)
     others = [other.stored for other in asked.others]

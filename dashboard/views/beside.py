@@ -41,10 +41,11 @@ class SideCard(Card):
         side = sides(chosen)[self._which]
         return super().refresh(side, look_of(side, look, self._results))
 
-    def head(self, look: Look, *, extra: object = None) -> Markup:
+    def head(self, look: Look, *, extra: object = None, below: object = None) -> Markup:
         """Return the head in the colours of its side."""
         tokens = dict(self._drawn[1]) if self._drawn else dict(look.colours)
-        return tag("div", super().head(replace(look, colours=tokens), extra=extra), style=style_of(tokens))
+        told = super().head(replace(look, colours=tokens), extra=extra, below=below)
+        return tag("div", told, style=style_of(tokens))
 
 
 def layout(rail: Markup) -> Markup:
