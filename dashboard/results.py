@@ -22,9 +22,6 @@ from engine.store import Run, list_runs, open_run, store_root
 COMPLETE = "complete"
 _RELIST_AFTER_S = 2.0
 _BYTES_IN_MEMORY = 2 * 2**30
-_READ_TO_CHECK = 2 * 2**20
-"""Of analyses that take more bytes only the files are looked for; their contents are checked when somebody reads them:
-r of all units with every site would be a gigabyte."""
 _UNFINISHED = "It is still computed, or was stopped. The same command goes on where it stopped."
 
 
@@ -97,7 +94,7 @@ class Chosen:
 
 @dataclass(frozen=True)
 class _Checked:
-    """What was found when a complete run was last read through; ``problem`` is None where nothing is wrong."""
+    """What was found when the files of a complete run were last looked for; ``problem`` is None where all are there."""
 
     run: Run
     version: Version
@@ -231,6 +228,10 @@ class Results:
                 self._checked[digest] = replace(checked, version=run.version, problem=problem)
             self._listed = None
 
+    def damaged(self, error: EngineError) -> str:
+        """Return the digest of the open run that raised ``error``; empty if none did."""
+        return next((digest for digest, run in self._runs.items() if run.damage is error), "")
+
     def _list(self) -> pd.DataFrame:
         listed = list_runs(self.root)
         problems = {row.digest: self._problem_with(row) for row in listed.itertuples()}
@@ -256,13 +257,11 @@ class Results:
         return checked.problem
 
     def _check(self, run: Run) -> _Checked:
+        """Look for the files of a run; what is in them is compared when it is read, or 300 runs would take minutes."""
         version, probe = version_of(run), open_run(run.path)  # what a probe has read is not kept
         try:
             for group in probe.names:
-                if group in run.manifest["groups"]:
-                    probe.dataset(group)
-                else:
-                    probe.require(group, up_to=_READ_TO_CHECK)
+                probe.require(group, up_to=0)
         except EngineError as error:
             return _Checked(run, version, self._problem(run.network, run.recording, str(error)))
         return _Checked(run, version, None)

@@ -15,6 +15,7 @@ import xarray as xr
 
 from dashboard.figures import chance
 from engine.analyses.per_site import analysis_of, group_of_site
+from engine.errors import StoreError
 from engine.runs import group_manifest
 from engine.store import Run, open_run
 
@@ -46,6 +47,8 @@ class OpenRun:
         self._lock = threading.Lock()
         self.digest: str = run.digest
         self.version = version_of(run)
+        self.damage: StoreError | None = None
+        """What reading a group ended in, if it failed."""
         self.read_at = 0.0
         """When a group was last asked for, on the clock of ``time.monotonic``."""
         self.names = frozenset(run.names)
@@ -62,7 +65,11 @@ class OpenRun:
         """
         with self._lock:
             if name not in self._loaded:
-                self._loaded[name] = _read_only(self._run.dataset(name).load())
+                try:
+                    self._loaded[name] = _read_only(self._run.dataset(name).load())
+                except StoreError as error:
+                    self.damage = error
+                    raise
             self.read_at = time.monotonic()
             return self._loaded[name]
 

@@ -144,7 +144,18 @@ class Session:
                 page.tick(chosen, self.look)
 
     def refresh(self) -> None:
-        """Bring bar, page and address to the selection."""
+        """Bring bar, page and address to the selection; a run that turns out to be damaged is left out from then on."""
+        try:
+            self._refresh()
+        except StoreError as error:
+            damaged = self.results.damaged(error)
+            if not damaged:
+                raise
+            log.warning("run %s cannot be read: %s", damaged, error)
+            self.results.give_up(damaged, error)
+            self.refresh()
+
+    def _refresh(self) -> None:
         with pn.io.hold():
             chosen = self.results.choose(self.selection)
             self._show_bar(chosen)
@@ -154,13 +165,7 @@ class Session:
             tokens, seen = frame.colours(chosen, self.results), self.selection
             self.look = Look(tokens, self.mode, self._columns, seen.view, seen.favourites)
             page = self._page(self.selection.page, chosen)
-            try:
-                page.refresh(chosen, self.look)
-            except StoreError as error:
-                log.warning("run %s cannot be read: %s", chosen.run.digest, error)
-                self.results.give_up(chosen.run.digest, error)
-                self.refresh()
-                return
+            page.refresh(chosen, self.look)
             self._show(page.shown)
             self._say_where(chosen)
 

@@ -340,6 +340,17 @@ def test_damage_that_shows_only_when_it_is_read_ends_in_words(tmp_path, run_data
     assert "match_responses" in layout
 
 
+def test_damage_of_another_network_leaves_the_chosen_one(tmp_path, run_datasets, other_datasets):
+    put(tmp_path, run_datasets)
+    damage(put(tmp_path, other_datasets, network="other", title="Other Net"), "neural_correlation/correlation")
+    session = Session(Results(tmp_path), {"page": "overview", "network": "tiny"})
+    page, _ = page_of(session)
+    assert set(page.cards["networks"].data["network"]) == {"Tiny Net"}
+    (problem,) = session.results.problems()
+    assert problem.name == "other against planted"
+    assert "neural_correlation" in problem.reason
+
+
 def test_an_unknown_site_in_the_address_is_told(results):
     session = Session(results, {"page": "site", "site": PAYLOAD})
     assert "no site" in session.bar.written["notice"]
