@@ -31,7 +31,7 @@ from engine.sources import match_command
 
 _QUALITY, _EDGE_PX = 70, 34
 _IN_A_ROW = 40
-_STYLES = (Path(__file__).parent.parent / "report.css").read_text(encoding="utf-8")
+_STYLES = (Path(__file__).parent.parent / "styles" / "report.css").read_text(encoding="utf-8")
 
 
 def report_page(

@@ -8,7 +8,9 @@ import param
 from panel.custom import Children, JSComponent
 
 HERE = Path(__file__).parent.parent
-STYLES = (HERE / "page.css").read_text(encoding="utf-8")
+SHEETS = ("base", "panels", "maps", "bar", "keys", "runs", "provenance", "site", "explorers", "results")
+"""Of ``dashboard/styles``, each over those before it."""
+STYLES = "".join((HERE / "styles" / f"{name}.css").read_text(encoding="utf-8") for name in SHEETS)
 
 Action = Mapping[str, Any]
 
