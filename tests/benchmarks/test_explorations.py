@@ -4,11 +4,7 @@ Run by hand, quiet machine: ``pytest tests/benchmarks/test_explorations.py -m be
 built-in world from your store (``unitscope demo`` makes it); the zoom needs ``chromium`` and playwright.
 """
 
-import asyncio
-import shutil
-import threading
 import time
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -16,7 +12,6 @@ import pytest
 import engine
 from dashboard.figures import unit_correlations
 from dashboard.figures.layer_strips import View
-from dashboard.server import make_server
 from engine.activations import input_batches, recorded
 from engine.allocation import freed_memory_kept
 from engine.correlating import correlate_units
@@ -24,13 +19,14 @@ from engine.errors import EngineError
 from engine.matching import exact_float32, fixed_batch
 from engine.pooling import fast_max_pooling
 from engine.sources import Source
+from tests.browsers import served
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 NETWORK = "squeezenet1_1"
 N_ZOOMS = 60
-FLAGS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
-CHROMIUM = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
+WARMED_AFTER_S = 15
+"""What is warmed beside the server is ready then."""
 FIND = """() => {
   const models = [...(window.Bokeh?.documents[0]?.all_models ?? [])]
   const figure = models.find((m) => m.type == "Figure" && m.tags?.[0]?.layers)
@@ -98,46 +94,21 @@ def test_the_server_counts_millions_of_units_in_little_time(matched):
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
-def test_zooming_in_all_units_stays_under_a_second(matched, served):
-    from playwright.sync_api import sync_playwright
-
-    run = matched[0]
-    with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
-        page.goto(f"{served}?page=site&site={site_of(run)}")
+def test_zooming_in_all_units_stays_under_a_second(chromium, matched):
+    run, network, recording = matched
+    engine.analyse(run, "unit_correlations", network=network, recording=recording, site=site_of(run))
+    with served(run.path.parent.parent, warm=True) as server:
+        time.sleep(WARMED_AFTER_S)
+        page = chromium.new_page(viewport={"width": 1440, "height": 900})
+        page.goto(f"http://127.0.0.1:{server.port}/?page=site&site={site_of(run)}")
         page.wait_for_function(FIND, timeout=60_000)
         place = page.evaluate(PLACE)
         page.mouse.click(place["x"], place["y"])
         page.wait_for_timeout(1500)
         took = [zoomed(page, -240 if (k // 6) % 2 == 0 else 240) for k in range(N_ZOOMS)]
-        browser.close()
+        page.close()
     print(f"zoom in Chromium, software rendering: {told_of(took)}")
     assert np.quantile(took, 0.95) < 1.0
-
-
-@pytest.fixture
-def served(matched) -> Iterator[str]:
-    """Address of a server of the store, which has r of all units for one site."""
-    run, network, recording = matched
-    engine.analyse(run, "unit_correlations", network=network, recording=recording, site=site_of(run))
-    ready, made = threading.Event(), []
-
-    def work() -> None:
-        asyncio.set_event_loop(asyncio.new_event_loop())
-        made.append(make_server(run.path.parent.parent, port=0, warm=True))
-        ready.set()
-        made[0].io_loop.start()
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    assert ready.wait(120)
-    time.sleep(15)  # what is warmed beside the server is ready
-    yield f"http://127.0.0.1:{made[0].port}/"
-    made[0].io_loop.add_callback(made[0].io_loop.stop)
-    thread.join(10)
-    made[0].stop()
 
 
 def zoomed(page, by: int) -> float:

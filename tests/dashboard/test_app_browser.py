@@ -1,14 +1,11 @@
 """The served page in Chromium: what it shows, taps and keys, the address, and what it leaves behind."""
 
-import asyncio
 import gc
-import shutil
-import threading
 import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import quote, urlsplit
 from urllib.request import urlopen
 
 import numpy as np
@@ -17,19 +14,13 @@ import torch
 from torch import nn
 
 import engine
-from dashboard.server import make_server
 from dashboard.views.session import Session
+from tests.browsers import Visit, served
 from tests.engine.worked_example import activations, images, planted_recording, tiny_network, to_input
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 PAYLOAD = "<img src=x onerror=alert(1)>"
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync"
-)
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next((found for name in BROWSERS if (found := shutil.which(name))), None)
 FREED_WITHIN_S = 30
 
 # Every figure of the page as Bokeh holds it in the browser: the columns of its sources, by renderer.
@@ -74,79 +65,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(store: Path) -> Iterator:
-    """A server of the page on a free port of the loopback interface, in a thread of this process.
-
-    It looks sooner than one for users whether a session has lost its browser.
-    """
-    started, box = threading.Event(), []
-
-    def run() -> None:
-        asyncio.set_event_loop(asyncio.new_event_loop())
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("dashboard.server._UNUSED_AFTER_MS", 3000)
-            patch.setattr("dashboard.server._LOOK_EVERY_MS", 500)
-            box.append(make_server(store, port=0))
-        box[0].io_loop.add_callback(started.set)
-        box[0].io_loop.start()
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    assert started.wait(60)
-    yield box[0]
-    box[0].io_loop.add_callback(box[0].io_loop.stop)
-    thread.join(10)
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """One browser for the module."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
-        yield browser
-        browser.close()
-
-
-class Visit:
-    """A fresh browser profile on the page, and everything that went wrong in it."""
-
-    def __init__(self, chromium, server, query: str = "", **options) -> None:
-        self.base = f"http://127.0.0.1:{server.port}/"
-        self.context = chromium.new_context(viewport={"width": 1440, "height": 900}, **options)
-        self.page = self.context.new_page()
-        self.outside, self.errors, self.dialogs = [], [], []
-        self.page.on(
-            "request",
-            lambda r: self.outside.append(r.url) if not r.url.startswith((self.base, "data:", "blob:")) else None,
-        )
-        self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
-        self.page.on("pageerror", lambda e: self.errors.append(str(e)))
-        self.page.on("dialog", lambda d: (self.dialogs.append(d.message), d.dismiss()))
-        self.page.goto(self.base + query)
-        self.page.wait_for_selector("canvas", timeout=60_000)
-        self.page.wait_for_function("() => new URLSearchParams(location.search).get('site')", timeout=20_000)
-
-    def chosen(self, name: str) -> str:
-        return parse_qs(urlsplit(self.page.url).query).get(name, [""])[0]
-
-    def until(self, **chosen: str) -> None:
-        """Wait until the address says what is chosen."""
-        for name, value in chosen.items():
-            self.page.wait_for_function(
-                "([name, value]) => (new URLSearchParams(location.search).get(name) ?? '') === value",
-                arg=[name, value],
-                timeout=15_000,
-            )
-
-    def sees(self, text: str, within: str = "body") -> None:
-        self.page.locator(within).filter(has_text=text).first.wait_for(timeout=15_000)
-
-    def close(self) -> None:
-        self.context.close()
-        assert self.outside == []
-        assert self.errors == []
+    """A server that looks sooner than one for users whether a session has lost its browser."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dashboard.server._UNUSED_AFTER_MS", 3000)
+        patch.setattr("dashboard.server._LOOK_EVERY_MS", 500)
+        with served(store, warm=True) as server:
+            yield server
 
 
 @pytest.fixture

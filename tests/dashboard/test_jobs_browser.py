@@ -1,8 +1,5 @@
 """Jobs, keys and the bar in Chromium: two open pages see the same job, and keys reach everything."""
 
-import asyncio
-import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,18 +7,12 @@ import pytest
 
 from dashboard.requests import AnalyseRequest
 from dashboard.results import Results
-from dashboard.server import make_server
+from tests.browsers import served
 from tests.dashboard.conftest import build_run
 from tests.dashboard.stores import put
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync"
-)
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next((found for name in BROWSERS if (found := shutil.which(name))), None)
 N_NETWORKS = 14
 LONG = '{"n_resamples": 1000000}'
 
@@ -43,32 +34,8 @@ def results(tmp_path_factory) -> Iterator[Results]:
 @pytest.fixture(scope="module")
 def address(results) -> Iterator[str]:
     """A server with jobs, in a thread of this process."""
-    started, box = threading.Event(), []
-
-    def run() -> None:
-        asyncio.set_event_loop(asyncio.new_event_loop())
-        box.append(make_server(results, port=0, warm=False))
-        box[0].io_loop.add_callback(started.set)
-        box[0].io_loop.start()
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    assert started.wait(60)
-    yield f"http://127.0.0.1:{box[0].port}/"
-    box[0].io_loop.add_callback(box[0].io_loop.stop)
-    thread.join(10)
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """One browser for the module."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
-        yield browser
-        browser.close()
+    with served(results) as server:
+        yield f"http://127.0.0.1:{server.port}/"
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """A report opened from a file in Chromium: it asks for nothing, raises nothing, and draws."""
 
-import shutil
-
 import pytest
 
 from dashboard.registry import FIGURES
@@ -10,36 +8,24 @@ from tests.dashboard.stores import put
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync"
-)
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-
 
 @pytest.mark.parametrize("with_images", [False, True])
-def test_a_report_needs_nothing_but_itself(run_datasets, tmp_path, monkeypatch, with_images):
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium")
+def test_a_report_needs_nothing_but_itself(chromium, run_datasets, tmp_path, monkeypatch, with_images):
     monkeypatch.setattr("dashboard.report.FIGURES", {name: FIGURES[name] for name in ("responses", "every_site")})
     file = write_report(put(tmp_path, run_datasets), tmp_path / "report.html", with_images=with_images)
     asked, said = [], []
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
-        page = browser.new_page(viewport={"width": 1200, "height": 900})
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.goto(file.as_uri())
-        page.wait_for_function("() => Bokeh.documents[0]?.is_idle")
-        figure = page.locator("[data-figure=responses] .bk-Figure").first.bounding_box()
-        for share in (0.3, 0.4, 0.5):
-            page.mouse.move(figure["x"] + figure["width"] * share, figure["y"] + figure["height"] * 0.75)
-        page.wait_for_timeout(300)
-        figures = page.locator(".bk-Figure").count()
-        browser.close()
+    page = chromium.new_page(viewport={"width": 1200, "height": 900})
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(file.as_uri())
+    page.wait_for_function("() => Bokeh.documents[0]?.is_idle")
+    figure = page.locator("[data-figure=responses] .bk-Figure").first.bounding_box()
+    for share in (0.3, 0.4, 0.5):
+        page.mouse.move(figure["x"] + figure["width"] * share, figure["y"] + figure["height"] * 0.75)
+    page.wait_for_timeout(300)
+    figures = page.locator(".bk-Figure").count()
+    page.close()
     assert [address for address in asked if not address.startswith("data:")] == [file.as_uri()]
     assert said == []
     assert figures == 4

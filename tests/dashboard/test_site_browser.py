@@ -1,19 +1,15 @@
 """Two side by side and fields in Chromium: entered and left by hand, in sight at every width."""
 
-import asyncio
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from dashboard.server import make_server
+from tests.browsers import Visit, served
 from tests.dashboard.stores import put
-from tests.dashboard.test_app_browser import Visit, chromium
 from tests.dashboard.test_site_page import fields
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
-__all__ = ["chromium"]  # pytest finds the fixture by its name
 
 CUT = """() => [...document.querySelectorAll('*')].flatMap(function walk(e) {
   const inside = e.shadowRoot ? [...e.shadowRoot.querySelectorAll('*')].flatMap(walk) : [];
@@ -29,20 +25,8 @@ def server(tmp_path_factory, run_datasets, other_datasets) -> Iterator:
     root: Path = tmp_path_factory.mktemp("store")
     put(root, {**run_datasets, "receptive_fields": fields(run_datasets)})
     put(root, other_datasets, network="other", title="Other Net")
-    started, box = threading.Event(), []
-
-    def run() -> None:
-        asyncio.set_event_loop(asyncio.new_event_loop())
-        box.append(make_server(root, port=0))
-        box[0].io_loop.add_callback(started.set)
-        box[0].io_loop.start()
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    assert started.wait(60)
-    yield box[0]
-    box[0].io_loop.add_callback(box[0].io_loop.stop)
-    thread.join(10)
+    with served(root) as server:
+        yield server
 
 
 def test_a_comparison_is_entered_from_the_menu_and_left_with_escape_and_back(chromium, server):
