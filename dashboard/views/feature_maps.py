@@ -51,7 +51,12 @@ class FeatureMapsPage(Page):
                     panel(
                         "map",
                         body=tag(
-                            "div", area("map"), class_="list fill-scroll", tabindex="0", aria_label="Selected map"
+                            "div",
+                            area("map"),
+                            class_="list fill-scroll",
+                            tabindex="0",
+                            role="group",
+                            aria_label="Selected map",
                         ),
                     ),
                     class_="map-side",

@@ -35,7 +35,12 @@ class LayersPage(Page):
                     panel(
                         "layer",
                         body=tag(
-                            "div", area("layer"), class_="list fill-scroll", tabindex="0", aria_label="Selected layer"
+                            "div",
+                            area("layer"),
+                            class_="list fill-scroll",
+                            tabindex="0",
+                            role="group",
+                            aria_label="Selected layer",
                         ),
                     ),
                     panel("layers_best"),

@@ -44,6 +44,7 @@ class RunnerUpsPage(Page):
                                 class_="list fill-scroll",
                                 data_scroll=True,
                                 tabindex="0",
+                                role="group",
                                 aria_label="Ranks",
                             ),
                             area("table-note"),

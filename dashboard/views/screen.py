@@ -1,5 +1,6 @@
 """What does the browser hold? Screens: HTML that Python writes area by area, and figures in named slots."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ SHEETS = ("base", "panels", "maps", "bar", "keys", "runs", "provenance", "site",
 STYLES = "".join((HERE / "styles" / f"{name}.css").read_text(encoding="utf-8") for name in SHEETS)
 
 Action = Mapping[str, Any]
+
+# The first message of a page without figures carries the page's own model back, which the server knows: no harm.
+warnings.filterwarnings("ignore", "reference already known")
 
 
 class Screen(JSComponent):

@@ -26,7 +26,15 @@ class SitePage(Page):
     rail = tag(
         "nav",
         area("rail-head", class_="head"),
-        tag("div", tag("div", data_slot="rail"), class_="list", data_scroll=True, tabindex="0", aria_label="Sites"),
+        tag(
+            "div",
+            tag("div", data_slot="rail"),
+            class_="list",
+            data_scroll=True,
+            tabindex="0",
+            role="group",
+            aria_label="Sites",
+        ),
         class_="rail",
         aria_label="Sites",
     )
