@@ -13,7 +13,7 @@ from dashboard.views.frame import command, stat, tokens_of
 from dashboard.views.markup import Markup, icon, joined, tag
 from dashboard.views.match_form import MatchForm
 from dashboard.views.page import Page, area
-from engine.analyses import ANALYSES, TITLES
+from engine.analyses import ANALYSES, TITLES, find_analysis
 from engine.analyses.batch import State, about
 from engine.planning import format_bytes
 
@@ -226,7 +226,8 @@ def _lacking_row(chosen: Chosen, name: str, state: State | None) -> Markup:
     if chosen.jobs is not None and task is not None and task.is_live:
         right, below = "", working.progress(task, chosen.jobs)
     elif state is not None and state.missing:
-        right, below = "not for this run", tag("p", "It needs ", state.missing, class_="quiet")
+        right = "computed on its page" if find_analysis(name).lacking({}) else "not for this run"
+        below = tag("p", "It needs ", state.missing, class_="quiet")
     elif state is not None:
         button = working.compute_button(chosen.run, [name], {}, class_="outlined")
         right, below = (

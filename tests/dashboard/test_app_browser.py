@@ -224,7 +224,7 @@ def test_help_and_export_of_a_panel(visit):
 def test_names_are_shown_and_never_run(visit):
     for name in ("overview", "site", "runner-ups"):
         page = visit(f"?page={name}&recording={quote(PAYLOAD)}&network={quote(PAYLOAD)}")
-        page.sees(PAYLOAD, "[data-area=bar]")
+        page.sees(PAYLOAD, "[data-area=choices]")
         page.sees(PAYLOAD, "[data-area=header]")
         page.page.keyboard.press("ArrowDown")
         figure = page.page.locator("canvas").first.bounding_box()

@@ -87,8 +87,8 @@ def test_keys_search_a_site_export_a_panel_and_list_themselves(visit):
     page.keyboard.press("/")
     page.get_by_role("combobox", name="Search a site").wait_for()
     page.keyboard.type("site1")
-    page.get_by_role("option").first.wait_for(timeout=60_000)
-    assert page.get_by_role("option").count() == 5
+    page.locator(".hit").first.wait_for(timeout=60_000)
+    assert page.locator(".hit").count() == 5
     assert page.get_by_text("5 of 15 sites").is_visible()
     page.keyboard.press("ArrowDown")
     chosen = page.locator(".hit[aria-selected=true] span").first.inner_text()

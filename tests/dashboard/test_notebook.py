@@ -1,7 +1,9 @@
 """A figure in a notebook, without one: what would be rendered."""
 
 import pytest
+from bokeh.document import Document
 from bokeh.embed import components
+from panel.io.state import set_curdoc
 
 from dashboard.notebook import show
 from engine.errors import NotAvailableError, SettingsError
@@ -20,7 +22,9 @@ def test_one_line_gives_a_figure_that_renders_itself(run, run_datasets):
     best = run_datasets["matches"]["correlation"].isel(rank=0).values[:7]
     sources = [renderer.data_source.data for renderer in shown[1].object.renderers]
     assert any("y" in data and sorted(data["y"]) == sorted(best) for data in sources)
-    script, place = components(shown.get_root())
+    document = Document()
+    with set_curdoc(document):  # other tests of this process have documents of their own
+        script, place = components(shown.get_root(document))
     assert "data-root-id" in place
     assert "CustomJS" in script or "ColumnDataSource" in script
 
