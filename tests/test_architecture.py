@@ -116,12 +116,16 @@ def test_nothing_is_called_utils():
     }
 
 
-@pytest.mark.parametrize("name", TORCH_FREE)
-def test_reading_results_never_imports_torch(name):
-    told = f"import sys, importlib; importlib.import_module({name!r}); print('torch' in sys.modules)"
+def test_reading_results_never_imports_torch():
+    """One process imports one after the other, and says which of them loaded it."""
+    told = f"""import sys, importlib
+for name in {TORCH_FREE!r}:
+    importlib.import_module(name)
+    if 'torch' in sys.modules:
+        sys.exit(name)"""
     command = [sys.executable, "-W", "ignore", "-c", told]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
-    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_package_is_shipped():

@@ -61,7 +61,11 @@ def address(store) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("network", "theme", "width"), [("tiny", "light", 1440), ("tiny (random weights, seed 1)", "dark", 900)]
+    ("network", "theme", "width"),
+    [
+        ("tiny", "light", 1440),
+        pytest.param("tiny (random weights, seed 1)", "dark", 900, marks=pytest.mark.slow),
+    ],
 )
 def test_every_page_is_clean_in_the_window_and_accessible(chromium, address, network, theme, width):
     """From page to page by its key, as a visitor goes who cannot use a mouse."""
