@@ -1,8 +1,11 @@
 """How do all open pages learn that something changed, from whichever thread it comes?"""
 
+import logging
 import threading
 from typing import Protocol
 from weakref import WeakSet
+
+log = logging.getLogger(__name__)
 
 
 class Listener(Protocol):
@@ -29,4 +32,9 @@ class Bell:
         with self._lock:
             listeners = list(self._listeners)
         for listener in listeners:
-            listener.rung(is_news=is_news)
+            try:
+                listener.rung(is_news=is_news)
+            except Exception:  # its page was closed meanwhile: whoever rings goes on
+                log.debug("a page that is gone was not told", exc_info=True)
+                with self._lock:
+                    self._listeners.discard(listener)
