@@ -1,4 +1,7 @@
-"""Take the README's picture of the built-in world: python assets/screenshots.py [STORE], after ``unitscope demo``."""
+"""Take the README's pictures of the built-in world: python assets/screenshots.py [STORE].
+
+After ``unitscope demo`` and ``unitscope analyse squeezenet1_1@builtin --all``.
+"""
 
 import shutil
 import sys
@@ -11,7 +14,11 @@ from dashboard.server import make_server
 
 HERE = Path(__file__).parent
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
-PICTURES = {"site": "?page=site&network=efficientnet_lite0&recording=builtin&region=V4&site=v4-23"}
+CHOSEN = "network=squeezenet1_1&recording=builtin&region=V4&site=v4-22"
+PICTURES = {
+    "site": f"?page=site&{CHOSEN}",
+    "feature-maps": f"?page=feature-maps&{CHOSEN}",
+}
 
 
 def main() -> None:
