@@ -16,7 +16,7 @@ from dashboard.views.explorers import MapExplorer
 from dashboard.views.figure_card import FigureCard
 from dashboard.views.frame import stat, title_line
 from dashboard.views.markup import Markup, tag
-from dashboard.views.page import Page, area, panel
+from dashboard.views.page import Page, area, page_of, panel
 
 RUNNER_UPS = "runner-ups"
 TAP_SHARE = 0.05
@@ -29,47 +29,39 @@ class FeatureMapsPage(Page):
     """The page of figures 8, S11 and S13."""
 
     name = "feature-maps"
-    layout = tag(
-        "div",
+    layout = page_of(
+        "feature-maps",
         tag(
-            "main",
-            area("header"),
+            "div",
             tag(
                 "div",
-                tag(
-                    "div",
-                    panel("feature_maps", class_="of-matches"),
-                    panel("feature_maps_runner_ups", class_="of-runner-ups"),
-                    panel("validated_maps"),
-                    panel("validated_maps_sites"),
-                    class_="map-figures",
-                ),
-                tag(
-                    "div",
-                    panel("feature_maps_positions", class_="of-matches"),
-                    panel("feature_maps_positions_runner_ups", class_="of-runner-ups"),
-                    panel(
-                        "map",
-                        body=tag(
-                            "div",
-                            area("map"),
-                            class_="list fill-scroll",
-                            tabindex="0",
-                            role="group",
-                            aria_label="Selected map",
-                        ),
-                    ),
-                    class_="map-side",
-                ),
-                class_="row map-1",
+                panel("feature_maps", class_="of-matches"),
+                panel("feature_maps_runner_ups", class_="of-runner-ups"),
+                panel("validated_maps"),
+                panel("validated_maps_sites"),
+                class_="map-figures",
             ),
-            tag("div", panel("untested", body=area("untested")), class_="row"),
-            tag("div", panel("map_correlations"), class_="row explore tall"),
-            area("footer", style="margin-top:auto"),
-            class_="content",
+            tag(
+                "div",
+                panel("feature_maps_positions", class_="of-matches"),
+                panel("feature_maps_positions_runner_ups", class_="of-runner-ups"),
+                panel(
+                    "map",
+                    body=tag(
+                        "div",
+                        area("map"),
+                        class_="list fill-scroll",
+                        tabindex="0",
+                        role="group",
+                        aria_label="Selected map",
+                    ),
+                ),
+                class_="map-side",
+            ),
+            class_="row map-1",
         ),
-        class_="page",
-        data_page="feature-maps",
+        tag("div", panel("untested", body=area("untested")), class_="row"),
+        tag("div", panel("map_correlations"), class_="row explore tall"),
     )
 
     _listed_for: object = None

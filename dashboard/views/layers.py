@@ -15,45 +15,37 @@ from dashboard.views.figure_card import FigureCard
 from dashboard.views.frame import stat, title_line
 from dashboard.views.markup import Markup, tag
 from dashboard.views.overview import control_of
-from dashboard.views.page import Page, area, panel
+from dashboard.views.page import Page, area, page_of, panel
 
 
 class LayersPage(Page):
     """The page of figures 6, S7, S8 and S9."""
 
     name = "layers"
-    layout = tag(
-        "div",
+    layout = page_of(
+        "layers",
         tag(
-            "main",
-            area("header"),
+            "div",
+            tag("div", panel("layers"), panel("layer_by_layer"), class_="layer-figures"),
             tag(
                 "div",
-                tag("div", panel("layers"), panel("layer_by_layer"), class_="layer-figures"),
-                tag(
-                    "div",
-                    panel(
-                        "layer",
-                        body=tag(
-                            "div",
-                            area("layer"),
-                            class_="list fill-scroll",
-                            tabindex="0",
-                            role="group",
-                            aria_label="Selected layer",
-                        ),
+                panel(
+                    "layer",
+                    body=tag(
+                        "div",
+                        area("layer"),
+                        class_="list fill-scroll",
+                        tabindex="0",
+                        role="group",
+                        aria_label="Selected layer",
                     ),
-                    panel("layers_best"),
-                    class_="layer-side",
                 ),
-                class_="row layers-1",
+                panel("layers_best"),
+                class_="layer-side",
             ),
-            tag("div", panel("layers_depth"), class_="row"),
-            area("footer", style="margin-top:auto"),
-            class_="content",
+            class_="row layers-1",
         ),
-        class_="page",
-        data_page="layers",
+        tag("div", panel("layers_depth"), class_="row"),
     )
 
     def make_cards(self) -> list[Card]:

@@ -130,6 +130,12 @@ def _styled(areas: Mapping[str, object], look: Look) -> dict[str, str]:
     return {name: str(tag("div", html, style=style)) for name, html in areas.items()}
 
 
+def page_of(name: str, *rows: Markup) -> Markup:
+    """Return the skeleton of a page: its header line, rows of panels, and the footer."""
+    content = [area("header"), *rows, area("footer", style="margin-top:auto")]
+    return tag("div", tag("main", content, class_="content"), class_="page", data_page=name)
+
+
 def panel(name: str, *, class_: str = "", body: object = None) -> Markup:
     """Return the skeleton of a panel: its head, and a slot for the figure of that name, or ``body``."""
     inside = body if body is not None else [area(f"{name}-state", class_="state-area"), tag("div", data_slot=name)]

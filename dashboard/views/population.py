@@ -11,7 +11,7 @@ from dashboard.views.card import Card, Look
 from dashboard.views.figure_card import FigureCard
 from dashboard.views.frame import folds_note, stat, title_line
 from dashboard.views.markup import Markup, tag
-from dashboard.views.page import Page, area, panel, section
+from dashboard.views.page import Page, page_of, panel, section
 
 NOT_COMPUTED = "not computed yet"
 CONDITIONS = {"within": "within", "to_neural": "learned on units, tested on sites", "from_neural": "the reverse"}
@@ -22,22 +22,14 @@ class PopulationPage(Page):
     """The page of figures 5, S5, S6, S12, 9 and S4."""
 
     name = "population"
-    layout = tag(
-        "div",
-        tag(
-            "main",
-            area("header"),
-            tag("div", panel("decoding"), panel("rotation"), class_="row halves"),
-            tag("div", panel("linear_metric_layer"), panel("assignment"), class_="row halves"),
-            section("What is confused with what"),
-            tag("div", panel("decoding_confusions"), panel("decoding_similarity"), class_="row pop-1"),
-            section("Sites among themselves, and units combined linearly"),
-            tag("div", panel("site_correlations_clustered"), panel("linear_metric_networks"), class_="row square-half"),
-            area("footer", style="margin-top:auto"),
-            class_="content",
-        ),
-        class_="page",
-        data_page="population",
+    layout = page_of(
+        "population",
+        tag("div", panel("decoding"), panel("rotation"), class_="row halves"),
+        tag("div", panel("linear_metric_layer"), panel("assignment"), class_="row halves"),
+        section("What is confused with what"),
+        tag("div", panel("decoding_confusions"), panel("decoding_similarity"), class_="row pop-1"),
+        section("Sites among themselves, and units combined linearly"),
+        tag("div", panel("site_correlations_clustered"), panel("linear_metric_networks"), class_="row square-half"),
     )
 
     def make_cards(self) -> list[Card]:

@@ -13,7 +13,7 @@ from dashboard.views.asks import check_key
 from dashboard.views.card import Card, Look
 from dashboard.views.frame import command, stat, title_line
 from dashboard.views.markup import Markup, icon, joined, tag
-from dashboard.views.page import Page, area
+from dashboard.views.page import Page, area, page_of
 from engine.analyses import ANALYSES
 from engine.checks import CLAIMS, Check, check_run
 from engine.errors import EngineError
@@ -28,22 +28,14 @@ class ProvenancePage(Page):
     """The page of one run's provenance and self-check."""
 
     name = "provenance"
-    layout = tag(
-        "div",
+    layout = page_of(
+        "provenance",
         tag(
-            "main",
-            area("header"),
-            tag(
-                "div",
-                tag("div", area("check"), area("commands"), area("analyses"), class_="column"),
-                tag("div", area("manifest"), class_="column"),
-                class_="row origin-1",
-            ),
-            area("footer", style="margin-top:auto"),
-            class_="content",
+            "div",
+            tag("div", area("check"), area("commands"), area("analyses"), class_="column"),
+            tag("div", area("manifest"), class_="column"),
+            class_="row origin-1",
         ),
-        class_="page",
-        data_page="provenance",
     )
 
     def make_cards(self) -> list[Card]:

@@ -13,7 +13,7 @@ from dashboard.views.card import Card, Look, head
 from dashboard.views.figure_card import FigureCard
 from dashboard.views.frame import folds_note, stat
 from dashboard.views.markup import Markup, tag
-from dashboard.views.page import Page, area, panel
+from dashboard.views.page import Page, area, page_of, panel
 
 REDUNDANCY = "redundancy"
 VIEWS = (("", "r"), (REDUNDANCY, "redundancy"))
@@ -24,42 +24,34 @@ class RunnerUpsPage(Page):
     """The page of figure 7: sites x r, and the table of the site that is chosen."""
 
     name = "runner-ups"
-    layout = tag(
-        "div",
+    layout = page_of(
+        "runner-ups",
         tag(
-            "main",
-            area("header"),
+            "div",
+            panel("runner-ups", class_="of-matches"),
+            panel("redundancy", class_="of-redundancy"),
             tag(
                 "div",
-                panel("runner-ups", class_="of-matches"),
-                panel("redundancy", class_="of-redundancy"),
-                tag(
-                    "div",
-                    panel(
-                        "table",
-                        body=[
-                            tag(
-                                "div",
-                                area("table"),
-                                class_="list fill-scroll",
-                                data_scroll=True,
-                                tabindex="0",
-                                role="group",
-                                aria_label="Ranks",
-                            ),
-                            area("table-note"),
-                        ],
-                    ),
-                    tag("div", panel("positions"), panel("alike", body=area("alike")), class_="rank-low"),
-                    class_="rank-side",
+                panel(
+                    "table",
+                    body=[
+                        tag(
+                            "div",
+                            area("table"),
+                            class_="list fill-scroll",
+                            data_scroll=True,
+                            tabindex="0",
+                            role="group",
+                            aria_label="Ranks",
+                        ),
+                        area("table-note"),
+                    ],
                 ),
-                class_="row rank-1",
+                tag("div", panel("positions"), panel("alike", body=area("alike")), class_="rank-low"),
+                class_="rank-side",
             ),
-            area("footer", style="margin-top:auto"),
-            class_="content",
+            class_="row rank-1",
         ),
-        class_="page",
-        data_page="runner-ups",
     )
 
     def make_cards(self) -> list[Card]:

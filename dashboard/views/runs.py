@@ -12,7 +12,7 @@ from dashboard.views.card import Card, Look
 from dashboard.views.frame import command, stat, tokens_of
 from dashboard.views.markup import Markup, icon, joined, tag
 from dashboard.views.match_form import MatchForm
-from dashboard.views.page import Page, area
+from dashboard.views.page import Page, area, page_of
 from engine.analyses import ANALYSES, TITLES, find_analysis
 from engine.analyses.batch import State, about
 from engine.planning import format_bytes
@@ -26,22 +26,14 @@ class RunsPage(Page):
     """The page of the store, and of what the server computes."""
 
     name = "runs"
-    layout = tag(
-        "div",
+    layout = page_of(
+        "runs",
         tag(
-            "main",
-            area("header"),
-            tag(
-                "div",
-                tag("div", area("runs"), area("analyses"), class_="column"),
-                tag("div", area("jobs"), area("form"), class_="column"),
-                class_="row runs-1",
-            ),
-            area("footer", style="margin-top:auto"),
-            class_="content",
+            "div",
+            tag("div", area("runs"), area("analyses"), class_="column"),
+            tag("div", area("jobs"), area("form"), class_="column"),
+            class_="row runs-1",
         ),
-        class_="page",
-        data_page="runs",
     )
 
     def make_cards(self) -> list[Card]:

@@ -14,7 +14,7 @@ from dashboard.views.card import Card, Look
 from dashboard.views.figure_card import FigureCard
 from dashboard.views.frame import not_computed, stat, title_line, tokens_of
 from dashboard.views.markup import Markup, joined, tag
-from dashboard.views.page import Page, area, panel, section
+from dashboard.views.page import Page, page_of, panel, section
 
 NOT_COMPUTED = "not computed yet"
 ALONE = "It compares networks: match another one against {}."
@@ -24,22 +24,14 @@ class SelectionPage(Page):
     """The page of figure S1, and of the evidence that the paper did not give."""
 
     name = "selection"
-    layout = tag(
-        "div",
-        tag(
-            "main",
-            area("header"),
-            tag("div", panel("selection_curve"), panel("significance"), class_="row halves"),
-            tag("div", panel("intervals"), class_="row sel-1"),
-            section("Does the same unit win again?"),
-            tag("div", panel("selection_curve_stability"), panel("stability"), class_="row halves"),
-            section("Networks on equal terms"),
-            tag("div", panel("pool_size"), panel("comparison"), class_="row sel-2"),
-            area("footer", style="margin-top:auto"),
-            class_="content",
-        ),
-        class_="page",
-        data_page="selection",
+    layout = page_of(
+        "selection",
+        tag("div", panel("selection_curve"), panel("significance"), class_="row halves"),
+        tag("div", panel("intervals"), class_="row sel-1"),
+        section("Does the same unit win again?"),
+        tag("div", panel("selection_curve_stability"), panel("stability"), class_="row halves"),
+        section("Networks on equal terms"),
+        tag("div", panel("pool_size"), panel("comparison"), class_="row sel-2"),
     )
 
     def make_cards(self) -> list[Card]:
