@@ -27,6 +27,11 @@ class Bell:
         with self._lock:
             self._listeners.add(listener)
 
+    def forget(self, listener: Listener) -> None:
+        """Ring at ``listener`` no more: it is closed."""
+        with self._lock:
+            self._listeners.discard(listener)
+
     def ring(self, *, is_news: bool = True) -> None:
         """Tell every listener; ``is_news`` where a page may have to be drawn anew."""
         with self._lock:
@@ -36,5 +41,4 @@ class Bell:
                 listener.rung(is_news=is_news)
             except Exception:  # its page was closed meanwhile: whoever rings goes on
                 log.debug("a page that is gone was not told", exc_info=True)
-                with self._lock:
-                    self._listeners.discard(listener)
+                self.forget(listener)

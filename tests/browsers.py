@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from bokeh.io import doc as documents
 from bokeh.server.server import Server
 
 from dashboard.results import Results
@@ -43,6 +44,9 @@ def served(store: Path | Results, *, warm: bool = False) -> Iterator[Server]:
     yield box[0]
     box[0].io_loop.add_callback(box[0].io_loop.stop)
     thread.join(10)
+    left = len(documents._PATCHED_CURDOCS)
+    documents._PATCHED_CURDOCS.clear()  # else every later test that makes a page takes a closed one for its own
+    assert left == 0, f"{left} changes of a page ended with an error"
 
 
 class Visit:

@@ -5,11 +5,13 @@ every closed session alive, and repaints figures with its own theme. Here addres
 """
 
 import base64
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from bokeh.document import Document
+from tornado.ioloop import IOLoop
 
 from dashboard.theme import css_sheet
 
@@ -54,6 +56,21 @@ def query_of(document: Document | None) -> dict[str, str]:
     if request is None:
         return {}
     return {name: values[-1].decode("utf-8", "replace") for name, values in request.arguments.items() if values}
+
+
+def change_soon(document: Document, loop: IOLoop, change: Callable[[], None]) -> None:
+    """Have the page of ``document`` changed in a turn of its loop, from whichever thread; not if it is closed by then.
+
+    A page closes on its loop, so there it is open or gone; another thread would meet it half closed, and the error
+    would leave it as the current document of everything that comes after.
+    """
+
+    def unless_closed() -> None:
+        context = document.session_context
+        if context is not None and not context.destroyed:
+            document.add_next_tick_callback(change)
+
+    loop.add_callback(unless_closed)
 
 
 @cache

@@ -8,6 +8,9 @@ from typing import Any, Generic, TypeVar
 
 import panel as pn
 from bokeh.document import Document
+from tornado.ioloop import IOLoop
+
+from dashboard.views.document import change_soon
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +40,7 @@ class Latest(Generic[T]):
             return
         self.is_waiting = True
         pending = threads().submit(self._unless_overtaken, self._turn, work)
-        pending.add_done_callback(partial(self._tell, document, self._turn))
+        pending.add_done_callback(partial(self._tell, document, IOLoop.current(), self._turn))
 
     def drop(self) -> None:
         """Want no answer any more."""
@@ -47,9 +50,9 @@ class Latest(Generic[T]):
     def _unless_overtaken(self, turn: int, work: Callable[[], T]) -> T | Exception | None:
         return _answer(work) if turn == self._turn else None
 
-    def _tell(self, document: Document, turn: int, pending: "Future[Any]") -> None:
+    def _tell(self, document: Document, loop: IOLoop, turn: int, pending: "Future[Any]") -> None:
         if turn == self._turn and not pending.cancelled():
-            document.add_next_tick_callback(partial(self._apply, turn, pending.result()))
+            change_soon(document, loop, partial(self._apply, turn, pending.result()))
 
     def _apply(self, turn: int, answer: Any) -> None:
         if turn == self._turn:

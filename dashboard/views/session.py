@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import panel as pn
+from bokeh.application.application import SessionContext
 from bokeh.document import Document
 from bokeh.themes import Theme
+from tornado.ioloop import IOLoop
 
 from dashboard import exporting
 from dashboard.figures.wording import fixed
@@ -19,7 +21,7 @@ from dashboard.views import frame, working
 from dashboard.views.asks import Asks
 from dashboard.views.card import Look
 from dashboard.views.controls import Controls
-from dashboard.views.document import TEMPLATE, variables
+from dashboard.views.document import TEMPLATE, change_soon, variables
 from dashboard.views.feature_maps import FeatureMapsPage
 from dashboard.views.layers import LayersPage
 from dashboard.views.markup import tag
@@ -74,6 +76,7 @@ class Session:
         self.bar = Screen(self.act, layout=str(frame.LAYOUT), areas={}, sizing_mode="stretch_width")
         self.shown = pn.Column(sizing_mode="stretch_width", margin=0)
         self._document: Document | None = None
+        self._loop: IOLoop | None = None
         self._columns = 10
         self._is_told = self._is_news = False
         self._empty: Screen | None = None
@@ -87,6 +90,8 @@ class Session:
         for name, value in variables(self.selection.theme).items():
             template.add_variable(name, value)
         self._document = template.server_doc(document, title="unitscope", location=False)
+        self._document.on_session_destroyed(self._closed)
+        self._loop = IOLoop.current(instance=False)
         self._set_document_theme()
         return self._document
 
@@ -120,9 +125,9 @@ class Session:
     def rung(self, *, is_news: bool) -> None:
         """Take note that something has changed; the page follows on the server's loop, whichever thread says so."""
         self._is_news |= is_news
-        if self._document is not None and not self._is_told:
+        if self._document is not None and self._loop is not None and not self._is_told:
             self._is_told = True
-            self._document.add_next_tick_callback(self.hear)
+            change_soon(self._document, self._loop, self.hear)
 
     def hear(self) -> None:
         """Show what has changed since: all of the page where something is new, else what is computed."""
@@ -131,6 +136,9 @@ class Session:
             self.refresh()
         else:
             self._tick()
+
+    def _closed(self, context: SessionContext) -> None:
+        self.results.bell.forget(self)
 
     def _tick(self) -> None:
         chosen = self.results.choose(self.selection)

@@ -1,6 +1,12 @@
 """Whoever rings is stopped by nobody that listens."""
 
+from threading import Event
+from urllib.request import urlopen
+
 from dashboard.bell import Bell
+from dashboard.results import Results
+from tests.browsers import served
+from tests.dashboard.stores import put
 
 
 class Page:
@@ -22,3 +28,21 @@ def test_a_page_that_is_gone_keeps_nobody_else_from_being_told():
     bell.ring()
     bell.ring(is_news=False)
     assert [page.n_rings for page in pages] == [2, 1, 2]
+
+
+def test_a_page_that_has_closed_is_not_changed(tmp_path, run_datasets, caplog):
+    put(tmp_path, run_datasets)
+    results = Results(tmp_path)
+    with served(results) as server:
+        urlopen(f"http://127.0.0.1:{server.port}/").close()
+        (session,) = server.get_sessions("/")
+        done = Event()
+
+        def close_and_ring() -> None:
+            session.destroy()
+            results.bell.ring()
+            server.io_loop.call_later(0.1, done.set)
+
+        server.io_loop.add_callback(close_and_ring)
+        assert done.wait(10)
+    assert not [told for told in caplog.records if told.levelname not in ("INFO", "DEBUG")]

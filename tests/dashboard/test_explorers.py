@@ -12,6 +12,7 @@ from bokeh.io.doc import patch_curdoc
 
 from dashboard.results import Results
 from dashboard.views import explorers
+from dashboard.views import latest as latest_module
 from dashboard.views.latest import Latest
 from dashboard.views.session import Session
 from engine.store import add_group
@@ -120,7 +121,7 @@ def test_a_damaged_count_says_so_in_its_panel_and_the_rest_is_shown(tmp_path, ru
 def test_only_the_last_answer_is_handed_over_and_on_the_loop(monkeypatch):
     document, told, ticks = Document(), [], Queue()
     document._session_context = lambda: document
-    monkeypatch.setattr(document, "add_next_tick_callback", ticks.put)
+    monkeypatch.setattr(latest_module, "change_soon", lambda document, loop, change: ticks.put(change))
     latest, begun, go = Latest(told.append), threading.Event(), threading.Event()
 
     def slow() -> str:
