@@ -208,7 +208,7 @@ def _n_regions(run: Run) -> int:
 
 
 def _footer(asked: Asked, figure: Figure) -> str:
-    from dashboard.views.frame import paper_footer
+    from dashboard.views.footer import paper_footer
 
     return paper_footer([asked.run, *asked.others], [asked.region] if figure.takes else asked.run.regions)
 

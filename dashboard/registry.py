@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dashboard.runs import OpenRun
 from dashboard.theme import CONTROL, network_token
-from dashboard.views.frame import titles
+from dashboard.views.footer import titles
 from engine.analyses import networks, published
 from engine.errors import RunNotFoundError, SettingsError
 from engine.store import Run

@@ -12,7 +12,8 @@ from dashboard.results import Chosen, Results
 from dashboard.unit_fields import Sight, sight_of
 from dashboard.views import favourites, site_cards
 from dashboard.views.card import Card, Look
-from dashboard.views.frame import colours, folds_note, stat, style_of, tokens_of
+from dashboard.views.colours import colours, style_of, tokens_of
+from dashboard.views.headers import folds_note, stat
 from dashboard.views.markup import Markup, tag
 from dashboard.views.page import area, panel
 from dashboard.views.site_header import MENU, doubt, unit_stat

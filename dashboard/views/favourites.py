@@ -14,7 +14,7 @@ from dashboard.thumbnails import address
 from dashboard.unit_fields import Sight
 from dashboard.views import field_view
 from dashboard.views.card import Look, head
-from dashboard.views.frame import no_match
+from dashboard.views.headers import no_match
 from dashboard.views.markup import Markup, joined, tag
 
 TITLE = "Favourite images"

@@ -14,7 +14,7 @@ from dashboard.views import map_card, untested_maps
 from dashboard.views.card import Card, Look
 from dashboard.views.explorers import MapExplorer
 from dashboard.views.figure_card import FigureCard
-from dashboard.views.frame import stat, title_line
+from dashboard.views.headers import stat, title_line
 from dashboard.views.markup import Markup, tag
 from dashboard.views.page import Page, area, page_of, panel
 

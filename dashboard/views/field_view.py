@@ -8,8 +8,8 @@ from dashboard.figures.wording import elided, fixed, signed, tick
 from dashboard.results import Chosen
 from dashboard.theme import TOKENS
 from dashboard.unit_fields import GROUP, Outline, Sight, UnitField, same_length
-from dashboard.views.frame import not_computed
 from dashboard.views.markup import Markup, joined, tag
+from dashboard.views.missing import not_computed
 from engine.analyses.receptive_fields import NOISE
 
 _LIGHT, _DARK = TOKENS["light"]["paper"], TOKENS["dark"]["bg"]

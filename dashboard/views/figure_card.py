@@ -13,7 +13,7 @@ from dashboard.results import Chosen, Results
 from dashboard.runs import OpenRun
 from dashboard.theme import CONTROL
 from dashboard.views.card import Card, Look
-from dashboard.views.frame import tokens_of
+from dashboard.views.colours import tokens_of
 from engine.analyses import TITLES
 
 _CHOICE = {"layer": "shown_layer", "channel": "shown_map", "stimulus": "shown_stimulus"}

@@ -12,7 +12,7 @@ from dashboard.runs import OpenRun
 from dashboard.views import layer_card
 from dashboard.views.card import Card, Look
 from dashboard.views.figure_card import FigureCard
-from dashboard.views.frame import stat, title_line
+from dashboard.views.headers import stat, title_line
 from dashboard.views.markup import Markup, tag
 from dashboard.views.overview import control_of
 from dashboard.views.page import Page, area, page_of, panel

@@ -10,8 +10,8 @@ from dashboard.figures.feature_maps_positions import matches
 from dashboard.figures.wording import elided, fixed, plural
 from dashboard.results import Chosen
 from dashboard.views.card import head
-from dashboard.views.frame import refused
 from dashboard.views.markup import Markup, joined, tag
+from dashboard.views.missing import refused
 from dashboard.views.unit_images import Cut, favourites, field_of, images, row_of
 
 GROUPS = ("feature_maps", "layer_matches")

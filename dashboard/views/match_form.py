@@ -7,8 +7,8 @@ from dashboard.figures.wording import plural, thousands
 from dashboard.jobs import Jobs, Offers, Task
 from dashboard.requests import FOLDS, MEMORIES, MOST_SEEDS, MatchRequest, match_request
 from dashboard.views import working
-from dashboard.views.frame import command
 from dashboard.views.markup import Markup, icon, joined, tag
+from dashboard.views.missing import command
 from engine.errors import SettingsError
 
 _FIELDS = ("network", "recording", "weights", "weights_seed", "folds", "memory")

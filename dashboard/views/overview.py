@@ -12,9 +12,12 @@ from dashboard.results import Chosen, Results
 from dashboard.runs import OpenRun
 from dashboard.theme import CONTROL
 from dashboard.views.card import Card, Look, head
+from dashboard.views.colours import tokens_of
 from dashboard.views.figure_card import FigureCard, coloured
-from dashboard.views.frame import ceiling_note, folds_note, refused, stat, title_line, titles, tokens_of
+from dashboard.views.footer import titles
+from dashboard.views.headers import ceiling_note, folds_note, stat, title_line
 from dashboard.views.markup import Markup, tag
+from dashboard.views.missing import refused
 from dashboard.views.page import Page, area, panel, panel_of, switch
 
 REGIONS, PARTNER, ALONE, SEVERAL, LONG = "regions", "partner", "alone", "several", "long"

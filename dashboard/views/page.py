@@ -10,8 +10,10 @@ from dashboard.results import Chosen, Results
 from dashboard.runs import OpenRun
 from dashboard.views.asks import Asks
 from dashboard.views.card import Card, Look
-from dashboard.views.frame import NOT_COMPUTED, footer, not_computed, refused, style_of, titles
+from dashboard.views.colours import style_of
+from dashboard.views.footer import footer, titles
 from dashboard.views.markup import Markup, tag
+from dashboard.views.missing import NOT_COMPUTED, not_computed, refused
 from dashboard.views.screen import Action, Screen
 
 

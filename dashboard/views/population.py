@@ -9,7 +9,7 @@ from dashboard.figures.wording import fixed, plural, signed, thousands
 from dashboard.results import Chosen
 from dashboard.views.card import Card, Look
 from dashboard.views.figure_card import FigureCard
-from dashboard.views.frame import folds_note, stat, title_line
+from dashboard.views.headers import folds_note, stat, title_line
 from dashboard.views.markup import Markup, tag
 from dashboard.views.page import Page, page_of, panel, section
 

@@ -11,8 +11,9 @@ from dashboard.results import Chosen
 from dashboard.runs import OpenRun
 from dashboard.views.asks import check_key
 from dashboard.views.card import Card, Look
-from dashboard.views.frame import command, stat, title_line
+from dashboard.views.headers import stat, title_line
 from dashboard.views.markup import Markup, icon, joined, tag
+from dashboard.views.missing import command
 from dashboard.views.page import Page, area, page_of
 from engine.analyses import ANALYSES
 from engine.checks import CLAIMS, Check, check_run

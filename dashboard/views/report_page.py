@@ -24,7 +24,7 @@ from dashboard.runs import OpenRun
 from dashboard.theme import Mode, bokeh_theme, css_sheet
 from dashboard.views.card import paragraphs
 from dashboard.views.document import faces
-from dashboard.views.frame import provenance
+from dashboard.views.footer import provenance
 from dashboard.views.markup import Markup, tag
 from engine.analyses import ANALYSES
 from engine.sources import match_command

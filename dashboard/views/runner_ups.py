@@ -11,7 +11,7 @@ from dashboard.results import Chosen
 from dashboard.views import table
 from dashboard.views.card import Card, Look, head
 from dashboard.views.figure_card import FigureCard
-from dashboard.views.frame import folds_note, stat
+from dashboard.views.headers import folds_note, stat
 from dashboard.views.markup import Markup, tag
 from dashboard.views.page import Page, area, page_of, panel
 

@@ -9,9 +9,11 @@ from dashboard.results import Chosen, Problem, Results
 from dashboard.runs import OpenRun
 from dashboard.views import working
 from dashboard.views.card import Card, Look
-from dashboard.views.frame import command, stat, tokens_of
+from dashboard.views.colours import tokens_of
+from dashboard.views.headers import stat
 from dashboard.views.markup import Markup, icon, joined, tag
 from dashboard.views.match_form import MatchForm
+from dashboard.views.missing import command
 from dashboard.views.page import Page, area, page_of
 from engine.analyses import ANALYSES, TITLES, find_analysis
 from engine.analyses.batch import State, about

@@ -11,9 +11,11 @@ from dashboard.results import Chosen
 from dashboard.runs import OpenRun
 from dashboard.theme import CONTROL
 from dashboard.views.card import Card, Look
+from dashboard.views.colours import tokens_of
 from dashboard.views.figure_card import FigureCard
-from dashboard.views.frame import not_computed, stat, title_line, tokens_of
+from dashboard.views.headers import stat, title_line
 from dashboard.views.markup import Markup, joined, tag
+from dashboard.views.missing import not_computed
 from dashboard.views.page import Page, page_of, panel, section
 
 NOT_COMPUTED = "not computed yet"

@@ -17,7 +17,7 @@ from dashboard.figures.wording import fixed
 from dashboard.results import Chosen, Results
 from dashboard.state import ADDRESS, PAGES, Selection
 from dashboard.theme import Mode, bokeh_theme
-from dashboard.views import frame, working
+from dashboard.views import bar, colours, footer, keys, missing, working
 from dashboard.views.asks import Asks
 from dashboard.views.card import Look
 from dashboard.views.controls import Controls
@@ -73,7 +73,7 @@ class Session:
         self.look = Look({})
         self.pages: dict[tuple[str, str], Page] = {}
         self.browser = Browser(self.act, theme=self.selection.theme)
-        self.bar = Screen(self.act, layout=str(frame.LAYOUT), areas={}, sizing_mode="stretch_width")
+        self.bar = Screen(self.act, layout=str(bar.LAYOUT), areas={}, sizing_mode="stretch_width")
         self.shown = pn.Column(sizing_mode="stretch_width", margin=0)
         self._document: Document | None = None
         self._loop: IOLoop | None = None
@@ -115,12 +115,12 @@ class Session:
                 case _:
                     self.controls.act(action)
         except SettingsError as error:
-            self.bar.write({"notice": str(frame.notice(self.results.told(str(error))))})
+            self.bar.write({"notice": str(bar.notice(self.results.told(str(error))))})
         except Exception:  # the text of an exception would end in the browser's console, paths included
             name = secrets.token_hex(3)
             log.exception("error %s while doing %r", name, action.get("do"))
             told = f"That did not work (error {name}; the server's log says more). The page shows the last state."
-            self.bar.write({"notice": str(frame.notice(told))})
+            self.bar.write({"notice": str(bar.notice(told))})
 
     def rung(self, *, is_news: bool) -> None:
         """Take note that something has changed; the page follows on the server's loop, whichever thread says so."""
@@ -170,7 +170,7 @@ class Session:
             if chosen is None:
                 self._show_empty()
                 return
-            tokens, seen = frame.colours(chosen, self.results), self.selection
+            tokens, seen = colours.colours(chosen, self.results), self.selection
             self.look = Look(tokens, self.mode, self._columns, seen.view, seen.favourites)
             page = self._page(self.selection.page, chosen)
             page.refresh(chosen, self.look)
@@ -193,13 +193,13 @@ class Session:
 
     def _show_bar(self, chosen: Chosen | None) -> None:
         areas = {
-            "bar": frame.bar(self.selection),
+            "bar": bar.bar(self.selection),
             "working": working.sign(self.results.jobs),
-            "choices": frame.choices(self.selection, self.results, chosen),
-            "menus": frame.menus(self.results, chosen),
-            "notice": frame.notice(chosen.notice if chosen is not None else ""),
-            "keys": frame.key_list(),
-            "search": frame.search(),
+            "choices": bar.choices(self.selection, self.results, chosen),
+            "menus": bar.menus(self.results, chosen),
+            "notice": bar.notice(chosen.notice if chosen is not None else ""),
+            "keys": keys.key_list(),
+            "search": keys.search(),
         }
         self.bar.write({name: str(html) for name, html in areas.items()})
 
@@ -210,7 +210,7 @@ class Session:
             other.visible = other is screen
 
     def _show_empty(self) -> None:
-        told = frame.empty_store(self.results.told(str(self.results.root)), self.results.problems())
+        told = missing.empty_store(self.results.told(str(self.results.root)), self.results.problems())
         begin = empty_jobs(self.asks.form)
         areas = {"told": str(told), "begin": str(begin)}
         if self._empty is None:
@@ -274,7 +274,7 @@ class Session:
         elif card is None or card.shown is None:
             return
         else:
-            told = frame.paper_footer(*page.sources(name, chosen))
+            told = footer.paper_footer(*page.sources(name, chosen))
             content = exporting.as_picture(card.shown.drawing, kind, width=card.width, height=card.height, footer=told)
         parts = (shown.run.network, shown.run.recording, shown.site, name)
         file = exporting.file_name(*parts, kind=kind, is_simulated=shown.run.is_simulated)

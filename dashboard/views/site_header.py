@@ -4,7 +4,7 @@ import numpy as np
 
 from dashboard.figures.wording import fixed, short, tick
 from dashboard.results import Chosen
-from dashboard.views.frame import ceiling_note, folds_note, no_match, stat
+from dashboard.views.headers import ceiling_note, folds_note, no_match, stat
 from dashboard.views.markup import Markup, icon, joined, tag
 
 MENU = "compare"

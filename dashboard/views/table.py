@@ -7,7 +7,7 @@ import pandas as pd
 
 from dashboard.figures.wording import fixed, plural, tick
 from dashboard.results import Chosen
-from dashboard.views.frame import no_match
+from dashboard.views.headers import no_match
 from dashboard.views.markup import Markup, joined, tag
 
 HELP = """**What it shows.** The units with the highest r with this site, best first. Rank 0 is the match, all

@@ -9,8 +9,8 @@ from dashboard.figures import validation_stimuli
 from dashboard.figures.wording import fixed, plural
 from dashboard.results import Chosen
 from dashboard.views.card import head
-from dashboard.views.frame import not_computed
 from dashboard.views.markup import Markup, joined, tag
+from dashboard.views.missing import not_computed
 from dashboard.views.unit_images import images
 
 GROUP = "validation_stimuli"

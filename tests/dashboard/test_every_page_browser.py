@@ -9,7 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 
 import engine
 from dashboard.state import PAGES
-from dashboard.views.frame import GO
+from dashboard.views.keys import GO
 from engine.analyses import TITLES
 from tests.browsers import served
 from tests.engine.worked_example import activations, images, tiny_network

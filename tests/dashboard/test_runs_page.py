@@ -10,7 +10,8 @@ import pytest
 from dashboard.jobs import CANCELLED, DONE, QUEUED, RUNNING, Task
 from dashboard.requests import MatchRequest
 from dashboard.results import Results
-from dashboard.views import frame, working
+from dashboard.views import bar, missing, working
+from dashboard.views.markup import Markup
 from dashboard.views.session import Session
 from engine.store import open_parts, open_run
 from tests.dashboard.stores import damage, put
@@ -80,7 +81,7 @@ def test_a_read_only_page_says_why_and_which_command_computes(store):
         session.act({"do": action, "run": "x", "names": "decoding", "job": "1"})
     assert results.jobs is None
     chosen = results.choose(session.selection)
-    state = frame.not_computed(chosen, ["decoding"])
+    state = missing.not_computed(chosen, ["decoding"])
     assert "Where the store is:" in state
     assert f"unitscope analyse {chosen.run.digest[:12]} decoding" in state
     results.lane.close()
@@ -91,7 +92,7 @@ def test_compute_in_place_of_a_figure_computes_and_the_figure_appears(served):
     chosen = served.choose(session.selection)
 
     def state() -> str:
-        return frame.not_computed(chosen, ["layer_summary"])
+        return missing.not_computed(chosen, ["layer_summary"])
 
     until(session, lambda: "<button" in state() and "Compute" in state())
     assert "It takes a moment." in state()
@@ -109,19 +110,19 @@ def test_compute_in_place_of_a_figure_computes_and_the_figure_appears(served):
 def test_what_a_run_cannot_have_says_what_is_missing(served):
     session = Session(served, {"page": "runs"})
     chosen = served.choose(session.selection)
-    until(session, lambda: "Finding out" not in frame.not_computed(chosen, ["decoding"]))
-    told = re.sub(r"<[^>]*>", " ", frame.not_computed(chosen, ["decoding"]))
+    until(session, lambda: "Finding out" not in missing.not_computed(chosen, ["decoding"]))
+    told = re.sub(r"<[^>]*>", " ", missing.not_computed(chosen, ["decoding"]))
     assert "cannot be computed for this run" in told
     assert "decoding needs categories" in told
-    assert 'data-do="analyse"' not in frame.not_computed(chosen, ["decoding"])
-    assert "match again" in frame.not_computed(chosen, ["fold_matches"])
+    assert 'data-do="analyse"' not in missing.not_computed(chosen, ["decoding"])
+    assert "match again" in missing.not_computed(chosen, ["fold_matches"])
 
 
 def test_settings_of_a_figure_reach_command_and_button(served):
     session = Session(served, {"page": "runs"})
     chosen = served.choose(session.selection)
-    until(session, lambda: "Compute" in frame.not_computed(chosen, ["map_counts"], settings={"layer": "conv1"}))
-    told = frame.not_computed(chosen, ["map_counts"], settings={"layer": "conv1"})
+    until(session, lambda: "Compute" in missing.not_computed(chosen, ["map_counts"], settings={"layer": "conv1"}))
+    told = missing.not_computed(chosen, ["map_counts"], settings={"layer": "conv1"})
     assert 'data-settings="{&quot;layer&quot;: &quot;conv1&quot;}"' in told
     assert "map_counts --set=layer=conv1" in told
 
@@ -196,7 +197,7 @@ def test_keys_are_complete_and_a_long_menu_can_be_filtered(store):
         assert f"<kbd>{key}</kbd>" in keys
     assert keys.count("<kbd>G</kbd>") == 9
     assert "data-filter" not in session.bar.written["menus"]
-    assert 'data-filter="network"' in frame._menu("network", "Network", [frame.Markup("<button></button>")] * 300)
+    assert 'data-filter="network"' in bar._menu("network", "Network", [Markup("<button></button>")] * 300)
 
 
 def test_the_view_of_a_site_is_toggled_and_in_the_address(store):

@@ -12,7 +12,7 @@ import pytest
 from dashboard import exporting
 from dashboard.results import Results
 from dashboard.server import make_server
-from dashboard.views import frame
+from dashboard.views import footer, headers
 from dashboard.views.markup import Markup, joined, tag
 from dashboard.views.session import Session
 from engine.errors import SettingsError
@@ -129,7 +129,7 @@ def test_a_run_that_does_not_tell_why_gives_the_plain_fact(results, monkeypatch)
     chosen = results.choose(Session(results, {"network": "tiny"}).selection)
     matches = chosen.run.dataset("matches").drop_vars("site_status")
     monkeypatch.setattr(chosen.run, "dataset", lambda name: matches)
-    assert frame.no_match(chosen) == "no unit has an r with this site"
+    assert headers.no_match(chosen) == "no unit has an r with this site"
 
 
 def test_medians_are_labelled_with_the_sites_that_have_a_value(tmp_path, run_datasets):
@@ -182,11 +182,11 @@ def test_an_exported_figure_tells_all_networks_that_it_shows(results, run_datase
     session = Session(results, {"network": "tiny", "region": "V4"})
     page, _ = page_of(session)
     chosen = results.choose(session.selection)
-    told = frame.paper_footer(*page.sources("networks", chosen))
+    told = footer.paper_footer(*page.sources("networks", chosen))
     assert told.startswith("planted (SIMULATED) · V4 · 7 sites × 120 images · ")
     assert "Other Net, trained weights; Tiny Net, trained weights · 2 folds, seed 0 · run " in told
-    assert frame.paper_footer(*page.sources("pair", chosen)).startswith("planted (SIMULATED) · V4, IT · 12 sites")
-    alone = frame.paper_footer(*page.sources("sites", chosen))
+    assert footer.paper_footer(*page.sources("pair", chosen)).startswith("planted (SIMULATED) · V4, IT · 12 sites")
+    alone = footer.paper_footer(*page.sources("sites", chosen))
     assert "Tiny Net, trained weights · 4 layers, 324 units · 2 folds, seed 0" in alone
     assert "Other Net" not in alone
 
