@@ -16,6 +16,7 @@ from dashboard.views import field_view
 from dashboard.views.card import Look, head
 from dashboard.views.headers import no_match
 from dashboard.views.markup import Markup, joined, tag
+from dashboard.views.switches import switch
 
 TITLE = "Favourite images"
 HELP = """**What it shows.** The images that drive the site most, or least, and those that do so with its unit, with
@@ -85,9 +86,8 @@ def switches(look: Look, sights: Sequence[Sight | None]) -> tuple[Markup, Markup
     has_field = any(sight is not None and sight.unit is not None for sight in sights)
     ends = {"strongest": "Strongest", "weakest": "Weakest"}
     return (
-        field_view.switch("favourites", "Which responses", ends, look.favourites),
-        field_view.switch(
-            "view",
+        switch("Which responses", ends, look.favourites, selects="favourites"),
+        switch(
             "What is shown of an image",
             {"": "Image", FIELD: "Field"},
             look.view if has_field and look.view == FIELD else "",

@@ -17,11 +17,12 @@ from dashboard.views.figure_card import FigureCard
 from dashboard.views.headers import stat, title_line
 from dashboard.views.markup import Markup, tag
 from dashboard.views.page import Page, area, page_of, panel
+from dashboard.views.switches import switch
 
 RUNNER_UPS = "runner-ups"
 TAP_SHARE = 0.05
 """How far from a position a tap still means it, as a share of the map."""
-VIEWS = (("", "matches"), (RUNNER_UPS, "runner-ups"))
+VIEWS = {"": "matches", RUNNER_UPS: "runner-ups"}
 """What the bars and the positions count: the value of the address, and its name on the switch."""
 
 
@@ -107,9 +108,10 @@ class FeatureMapsPage(Page):
         judged = self.cards["validated_maps"]
         known = judged.data if judged.has_figure else None
         sites = map_sites(chosen)
+        shown = chosen.view if chosen.view in VIEWS else ""
         bars = "feature_maps_runner_ups" if chosen.view == RUNNER_UPS else "feature_maps"
         return {
-            f"{bars}-head": self.cards[bars].head(look, extra=switch(chosen)),
+            f"{bars}-head": self.cards[bars].head(look, extra=switch("What is counted", VIEWS, shown)),
             "header": header(chosen, known),
             "map-head": map_card.map_head(chosen, sites),
             "map": map_card.map_body(chosen, sites, known),
@@ -168,16 +170,6 @@ def _nearest(hit: Sequence[int], found: xr.Dataset, n_columns: int) -> tuple[int
         return hit[0], hit[1]
     at = int(distance.argmin())
     return int(y[at]), int(x[at])
-
-
-def switch(chosen: Chosen) -> Markup:
-    """Return the choice between matches and runner-ups."""
-    shown = chosen.view if chosen.view == RUNNER_UPS else ""
-    items = [
-        tag("button", label, data_do="select", data_view=view, aria_pressed="true" if view == shown else "false")
-        for view, label in VIEWS
-    ]
-    return tag("span", items, class_="switch", role="group", aria_label="What is counted")
 
 
 def header(chosen: Chosen, judged: pd.DataFrame | None) -> Markup:

@@ -42,23 +42,6 @@ def place_of(field: UnitField) -> str:
     return f"--x:{x:.4f};--y:{y:.4f};--r:{field.radius:.4f};--on-photo:{_LIGHT};--casing:{_DARK}"
 
 
-def switch(name: str, label: str, options: Mapping[str, str], shown: str, *, why_not: str = "") -> Markup:
-    """Return a switch of the selection's ``name``; ``why_not`` says why only the first option is there."""
-    buttons = [
-        tag(
-            "button",
-            text,
-            data_do="select",
-            aria_pressed="true" if value == shown else "false",
-            aria_disabled="true" if why_not and i > 0 else None,
-            title=why_not if why_not and i > 0 else None,
-            **{f"data_{name}": value},
-        )
-        for i, (value, text) in enumerate(options.items())
-    ]
-    return tag("span", buttons, class_="switch", role="group", aria_label=label)
-
-
 def _drawn(sight: Sight, colours: Mapping[str, str]) -> Markup:
     """Return contours for a square of 100; their colours are those for a dark ground, as they lie on photographs."""
     light = {name: TOKENS["dark"][token] for name, token in colours.items()}

@@ -18,7 +18,8 @@ from dashboard.views.footer import titles
 from dashboard.views.headers import ceiling_note, folds_note, stat, title_line
 from dashboard.views.markup import Markup, tag
 from dashboard.views.missing import refused
-from dashboard.views.page import Page, area, panel, panel_of, switch
+from dashboard.views.page import Page, area, panel, panel_of
+from dashboard.views.switches import switch
 
 REGIONS, PARTNER, ALONE, SEVERAL, LONG = "regions", "partner", "alone", "several", "long"
 SITES, TABLE = "sites", "table"
@@ -185,8 +186,8 @@ class OverviewPage(Page):
         kept = [word for word in chosen.view.split() if word in self.choices]
         words = {"": " ".join(kept), TABLE: " ".join([*kept, TABLE])}
         is_table = TABLE in chosen.view.split()
-        labels = {"": "scores", TABLE: "Table 1"}
-        choice = switch("What is listed", labels, TABLE if is_table else "", lambda word: _view(words[word]))
+        options = {words[""]: "scores", words[TABLE]: "Table 1"}
+        choice = switch("What is listed", options, words[TABLE if is_table else ""])
         n_layers = len(chosen.run.layers)
         if is_table or n_layers <= neural_correlation.MOST_LAYERS:
             return [choice]
@@ -196,8 +197,8 @@ class OverviewPage(Page):
         """The choice of what networks are drawn against."""
         kept = [TABLE] if TABLE in chosen.view.split() else []
         names = {"": "regions" if REGIONS in self.forms else "site by site", SITES: "sites", **AGAINST}
-        labels = {word: names[word] for word in self.choices}
-        return switch("What is compared", labels, shown, lambda word: _view(" ".join([word, *kept]).strip()))
+        views = {word: " ".join([word, *kept]).strip() for word in self.choices}
+        return switch("What is compared", {views[word]: names[word] for word in self.choices}, views[shown])
 
     def _networks(self, chosen: Chosen) -> pd.DataFrame:
         """Return the list: of many networks the chosen one comes first, then the best; controls are the last."""
@@ -330,10 +331,6 @@ def header(chosen: Chosen, results: Results) -> Markup:
         ),
         class_="header",
     )
-
-
-def _view(words: str) -> dict[str, str]:
-    return {"do": "select", "view": words}
 
 
 def listed(run: OpenRun, region: str) -> xr.Dataset:

@@ -159,22 +159,6 @@ def panel_of(names: Sequence[str], *, class_: str = "") -> Markup:
     return tag("article", inside, class_=f"card {class_}".strip(), data_card=names[0])
 
 
-def switch(
-    label: str, choices: Mapping[str, Markup | str], shown: str, do: Callable[[str], Mapping[str, str]]
-) -> Markup:
-    """Return a row of choices of which one is shown; ``do`` says what choosing one does."""
-    buttons = [
-        tag(
-            "button",
-            text,
-            aria_pressed=str(name == shown).lower(),
-            **{f"data_{key}": value for key, value in do(name).items()},
-        )
-        for name, text in choices.items()
-    ]
-    return tag("div", buttons, class_="switch", role="group", aria_label=label)
-
-
 def section(title: str) -> Markup:
     """Return the heading of a group of panels."""
     return tag("h2", title, class_="section")

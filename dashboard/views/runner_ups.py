@@ -14,9 +14,10 @@ from dashboard.views.figure_card import FigureCard
 from dashboard.views.headers import folds_note, stat
 from dashboard.views.markup import Markup, tag
 from dashboard.views.page import Page, area, page_of, panel
+from dashboard.views.switches import switch
 
 REDUNDANCY = "redundancy"
-VIEWS = (("", "r"), (REDUNDANCY, "redundancy"))
+VIEWS = {"": "r", REDUNDANCY: "redundancy"}
 """What stands in the rows: the value of the address, and its name on the switch."""
 
 
@@ -95,9 +96,10 @@ class RunnerUpsPage(Page):
         ranked = table.ranking(chosen)
         n_ranks = len(ranked)
         caption = "0 is the match" + (f", 1–{n_ranks - 1} the runner-ups" if n_ranks > 1 else "")
+        shown = chosen.view if chosen.view in VIEWS else ""
         rows = REDUNDANCY if chosen.view == REDUNDANCY else "runner-ups"
         return {
-            f"{rows}-head": self.cards[rows].head(look, extra=switch(chosen)),
+            f"{rows}-head": self.cards[rows].head(look, extra=switch("What is shown", VIEWS, shown)),
             "header": header(chosen, ranked),
             "table-head": head(
                 "table", f"Top {n_ranks} of {chosen.site}", caption, help_text=table.HELP, exports=("csv",)
@@ -111,16 +113,6 @@ class RunnerUpsPage(Page):
     def table(self, name: str, chosen: Chosen) -> pd.DataFrame | None:
         """Return the ranking for its CSV, or the data of a figure."""
         return table.ranking(chosen) if name == "table" else super().table(name, chosen)
-
-
-def switch(chosen: Chosen) -> Markup:
-    """Return the choice between the counts alone, and with the measures of redundancy beside them."""
-    shown = chosen.view if chosen.view == REDUNDANCY else ""
-    items = [
-        tag("button", label, data_do="select", data_view=view, aria_pressed="true" if view == shown else "false")
-        for view, label in VIEWS
-    ]
-    return tag("span", items, class_="switch", role="group", aria_label="What is shown")
 
 
 def header(chosen: Chosen, ranked: pd.DataFrame) -> Markup:
