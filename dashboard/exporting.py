@@ -1,6 +1,5 @@
-"""How does a figure leave the page? As svg, pdf or png from its drawing, or as the csv of its data."""
+"""How does a figure leave the page? As svg, pdf or png from its drawing, under a name that is safe everywhere."""
 
-import io
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -9,15 +8,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import pandas as pd
-
 from dashboard.figures.heading import with_heading
 from dashboard.figures.keys import Key
 from dashboard.figures.marks import Drawing
 from dashboard.figures.paper import PAPER_FORMATS, paper, write_paper
 
 KINDS = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png", "csv": "text/csv"}
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
@@ -72,18 +68,3 @@ def as_picture(
         figure = with_heading(figure, heading.title, heading.caption, heading.keys, drawing.colours)
     with tempfile.TemporaryDirectory() as folder:
         return write_paper(figure, Path(folder) / f"figure.{kind}", metadata=metadata).read_bytes()
-
-
-def as_csv(table: pd.DataFrame) -> bytes:
-    """Return a table as CSV in UTF-8; text that a spreadsheet would run as a formula gets an apostrophe before it."""
-    safe = table.copy()
-    for name in safe.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in safe.dtypes]]:
-        safe[name] = [_inert(value) for value in safe[name]]
-    safe.columns = [_inert(name) for name in safe.columns]
-    written = io.StringIO()
-    safe.to_csv(written, index=False)
-    return written.getvalue().encode("utf-8")
-
-
-def _inert(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -10,14 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import click
-
 from dashboard.provenance import commands, group_in, provenance
 from dashboard.registry import FIGURES, Asked, Figure, ask, plain_name
 from engine.analyses import ANALYSES, find_analysis
 from engine.encoding import as_json
 from engine.errors import NotAvailableError, SettingsError
-from engine.store import Run, open_run
+from engine.interchange import as_csv
+from engine.store import Run
 
 KINDS = ("svg", "pdf", "png")
 
@@ -60,12 +59,12 @@ def export_figure(
     NotAvailableError
         If the run does not hold an analysis that the figure shows; names the command that computes it.
     """
-    figure, kind = find_figure(name), _kind(file)
+    kind, figure = _kind(file), find_figure(name)
     require_analyses(run, figure, site)
     for other in others:
         require_analyses(other, figure, site, is_other=True)
     asked = ask(run, figure, region=region, site=site, others=others)
-    from dashboard.exporting import as_csv, as_picture, heading_of  # loads the drawing libraries
+    from dashboard.exporting import as_picture, heading_of  # loads the drawing libraries
 
     data = figure.data(asked)
     heading, footer = heading_of(figure.module, data), _footer(asked, figure)
@@ -91,45 +90,6 @@ def export_figure(
     )
     text = json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False)
     return _write(file, {kind: picture, "csv": as_csv(data), "json": text.encode("utf-8")})
-
-
-@click.command()
-@click.argument("run")
-@click.argument("figure", required=False)
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="FILE.svg, FILE.pdf or FILE.png.")
-@click.option("--region", help="Where the recording has several.")
-@click.option("--site", help="For figures of one site.")
-@click.option(
-    "--with", "others", multiple=True, metavar="RUN", help="A run of another network, to compare; repeatable."
-)
-@click.option("--store", type=click.Path(path_type=Path), help="Folder of the runs.")
-def export(
-    run: str,
-    figure: str | None,
-    output: Path | None,
-    region: str | None,
-    site: str | None,
-    others: tuple[str, ...],
-    store: Path | None,
-) -> None:
-    r"""Draw a FIGURE of a RUN as svg, pdf or png; its data as csv and the commands that make it again go beside it.
-
-    RUN is a path, network@recording, or the beginning of a digest. Without a figure, list them.
-
-    \b
-    unitscope export squeezenet1_1@builtin
-    unitscope export squeezenet1_1@builtin rotation -o rotation.svg
-    unitscope export squeezenet1_1@builtin layer_profile --site V4-003 -o site.pdf
-    """
-    opened = open_run(run, store)
-    if figure is None:
-        click.echo(f"{opened.network}@{opened.recording}  run {opened.digest[:12]}\n{figures_table(opened)}")
-        return
-    if output is None:
-        raise click.UsageError(f"name the file: unitscope export {shlex.quote(run)} {figure} -o {figure}.svg")
-    chosen = [open_run(other, store) for other in others]
-    for path in export_figure(opened, figure, output, region=region, site=site, others=chosen):
-        click.echo(path)
 
 
 def figures_table(run: Run) -> str:
@@ -167,7 +127,9 @@ def find_figure(name: str) -> Figure:
 def _kind(file: Path) -> str:
     kind = file.suffix.lstrip(".").lower()
     if kind not in KINDS:
-        raise SettingsError(f"-o {file}: expected a name that ends in .svg, .pdf or .png.")
+        raise SettingsError(
+            f"-o {file}: expected a name that ends in .svg, .pdf or .png (a figure), .nc, .zarr or .csv (a dataset)."
+        )
     if not file.absolute().parent.is_dir():
         raise SettingsError(f"-o {file}: there is no folder {file.absolute().parent}. Make it, or name another.")
     return kind

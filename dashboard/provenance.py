@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from dashboard.registry import Figure, plain_name
 from engine.analyses import ANALYSES
-from engine.analyses.per_site import analysis_of, group_of_site
+from engine.analyses.per_site import group_of_site
+from engine.interchange import analyse_again
 from engine.schema import SITE
 from engine.sources import match_command
 from engine.store import Run
@@ -56,15 +57,3 @@ def _analyses(run: Run, figure: Figure, site: str | None) -> dict[str, str]:
 def _about(run: Run) -> dict[str, Any]:
     names = {"digest": run.digest, "network": run.network, "recording": run.recording}
     return {**names, **{key: run.manifest[key] for key in _OF_RUN if key in run.manifest}}
-
-
-def analyse_again(run: Run, group: str) -> str:
-    """Return the command that makes a stored analysis again, with its settings and seed."""
-    about, name = run.attributes(group), analysis_of(group)
-    settings = [f"--set={key}={_written(value)}" for key, value in about.get("analysis_settings", {}).items()]
-    seed = [f"--seed={about['seed']}"] if about.get("seed") else []
-    return shlex.join(["unitscope", "analyse", run.digest[:12], name, *seed, *settings])
-
-
-def _written(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -5,18 +5,17 @@ would make it. Stimuli are in the page only where that was asked for.
 """
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from dashboard.figure_files import absent_analyses
+from dashboard.drawable import OF_STIMULI, Absent, chosen_sites, lack_of, others_for, questions
 from dashboard.provenance import commands
 from dashboard.registry import FIGURES, Asked, Figure, require_same_recording
 from dashboard.runs import OpenRun
-from engine.analyses import ANALYSES
 from engine.errors import EngineError, SettingsError
 from engine.store import Run, open_run
 
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 
 GENERATOR = "unitscope report"
 SUFFIXES = (".html", ".htm")
-OF_STIMULI = frozenset({"gallery"})
-"""Figures that show the stimuli themselves."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +36,6 @@ class Entry:
     heading: "Heading"
     drawing: "Drawing"
     command: str
-
-
-@dataclass(frozen=True)
-class Absent:
-    """One figure that is not drawn, why, and the command that would mend it, if one would."""
-
-    figure: Figure
-    why: str
-    command: str = ""
 
 
 def write_report(
@@ -91,7 +79,7 @@ def write_report(
     _require_writable(file)
     require_same_recording(run, others)
     opened = OpenRun(run)
-    chosen = _sites(opened, sites)
+    chosen = chosen_sites(opened, sites)
     entries, absent = _drawn(opened, list(map(OpenRun, others)), chosen, with_images)
     from dashboard.views.report_page import report_page  # loads the drawing libraries
 
@@ -157,17 +145,6 @@ def _is_ours(file: Path) -> bool:
         return False
 
 
-def _sites(run: OpenRun, wanted: Sequence[str]) -> dict[str, list[str]]:
-    """Return the sites of each region that the figures of one site show."""
-    there = {region: list(run.sites(region).index) for region in run.regions}
-    unknown = [site for site in wanted if not any(site in sites for sites in there.values())]
-    if unknown:
-        best = next(iter(there[run.regions[0]]), "")
-        raise SettingsError(f"{run.recording} has no site {unknown[0]!r}; the best match is {best}.")
-    chosen = {region: [site for site in dict.fromkeys(wanted) if site in sites] for region, sites in there.items()}
-    return chosen if wanted else {region: sites[:1] for region, sites in there.items()}
-
-
 def _drawn(
     run: OpenRun, others: list[OpenRun], sites: dict[str, list[str]], with_images: bool
 ) -> tuple[list[Entry], list[Absent]]:
@@ -176,48 +153,15 @@ def _drawn(
     for figure in sorted(FIGURES.values(), key=lambda figure: "site" in figure.takes):  # those of one site last
         if figure.name in OF_STIMULI and not with_images:
             continue
-        why = _lack(run, others, figure)
+        why = lack_of(run, others, figure)
         if why is not None:
             absent.append(why)
             continue
         try:
-            entries += [_entry(asked, figure) for asked in _questions(run, _others_for(figure, others), figure, sites)]
+            entries += [_entry(asked, figure) for asked in questions(run, others_for(figure, others), figure, sites)]
         except EngineError as error:
             absent.append(Absent(figure, str(error)))
     return entries, absent
-
-
-def _lack(run: OpenRun, others: list[OpenRun], figure: Figure) -> Absent | None:
-    """Say why a figure cannot be drawn; None where it can."""
-    names = absent_analyses(run.stored, figure)
-    if names:
-        told = ", ".join(names)
-        return Absent(figure, f"not computed: {told}", f"unitscope analyse {run.digest[:12]} {' '.join(names)}")
-    gone = [name for name in figure.groups if not run.has(name) and name not in ANALYSES]
-    if gone:
-        return Absent(figure, f"the run does not hold {', '.join(gone)}")
-    if len(_others_for(figure, others)) < figure.n_others:
-        return Absent(figure, "compares networks: name another run, --with RUN")
-    if len(run.regions) < figure.n_regions:
-        return Absent(figure, f"compares two regions; recorded was {run.regions[0]} alone")
-    return None
-
-
-def _others_for(figure: Figure, others: list[OpenRun]) -> list[OpenRun]:
-    """Return the other runs that a figure can compare with."""
-    if not figure.compares:
-        return []
-    return [other for other in others if not absent_analyses(other.stored, figure, is_other=True)]
-
-
-def _questions(run: OpenRun, others: list[OpenRun], figure: Figure, sites: dict[str, list[str]]) -> Iterator[Asked]:
-    """Yield what the figure is asked to show: once, for each region, or for each chosen site."""
-    stored = [run.stored, *(other.stored for other in others)]
-    for region in run.regions if figure.takes else run.regions[:1]:
-        best = next(iter(run.sites(region).index), "")
-        asked = Asked(run, region, best, others, region if figure.takes else None, stored)
-        for site in sites[region] if "site" in figure.takes else [best]:
-            yield replace(asked, site=site)
 
 
 def _entry(asked: Asked, figure: Figure) -> Entry:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dashboard.figures.wording import plural, thousands
-from dashboard.provenance import analyse_again
 from dashboard.results import Chosen
 from dashboard.runs import OpenRun
 from dashboard.views.asks import check_key
@@ -18,6 +17,7 @@ from dashboard.views.page import Page, area, page_of
 from engine.analyses import ANALYSES
 from engine.checks import CLAIMS, Check, check_run
 from engine.errors import EngineError
+from engine.interchange import analyse_again
 from engine.planning import format_seconds
 from engine.sources import match_command
 

@@ -18,7 +18,6 @@ from dashboard.figures.drawing import Shown
 from dashboard.figures.keys import keys_html
 from dashboard.figures.pictures import SPRITE, THUMB_PX, without_addresses
 from dashboard.figures.wording import fixed, known_of, thousands
-from dashboard.provenance import analyse_again
 from dashboard.report import GENERATOR, Absent, Entry
 from dashboard.runs import OpenRun
 from dashboard.theme import Mode, bokeh_theme, css_sheet
@@ -27,6 +26,7 @@ from dashboard.views.document import faces
 from dashboard.views.footer import provenance
 from dashboard.views.markup import Markup, tag
 from engine.analyses import ANALYSES
+from engine.interchange import analyse_again
 from engine.sources import match_command
 
 _QUALITY, _EDGE_PX = 70, 34

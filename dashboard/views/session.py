@@ -35,6 +35,7 @@ from dashboard.views.screen import Browser, Screen
 from dashboard.views.selection import SelectionPage
 from dashboard.views.site import SitePage
 from engine.errors import SettingsError, StoreError
+from engine.interchange import as_csv
 
 log = logging.getLogger(__name__)
 
@@ -270,7 +271,7 @@ class Session:
         page = self._page(self.selection.page, chosen)
         shown, card, table = page.shown_by(name, chosen), page.cards.get(name), page.table(name, chosen)
         if kind == "csv" and table is not None:
-            content = exporting.as_csv(table)
+            content = as_csv(table)
         elif card is None or card.shown is None:
             return
         else:

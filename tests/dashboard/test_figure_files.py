@@ -4,17 +4,14 @@ import json
 import re
 import subprocess
 import sys
-import tomllib
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from click.testing import CliRunner
 
 from dashboard.exporting import heading_of
-from dashboard.figure_files import export, export_figure, figures_table
+from dashboard.figure_files import export_figure, figures_table
 from dashboard.figures import neural_correlation, runner_ups, site_by_site
 from dashboard.provenance import group_in
 from dashboard.registry import FIGURES, ask, plain_name
@@ -191,32 +188,10 @@ def test_a_csv_that_came_from_elsewhere_is_left_alone(runs, tmp_path):
     export_figure(runs[0], "rotation", tmp_path / "ours.svg")
 
 
-def test_the_command_lists_the_figures_and_writes_one(runs, tmp_path):
-    run = runs[0]
-    listed = CliRunner().invoke(export, [str(run.path)])
-    assert listed.exit_code == 0
-    assert listed.output.startswith(f"tiny@planted  run {run.digest[:12]}\nfigure ")
-    assert re.search(r"\nresponses +--site +ready +2 +Response to every image\n", listed.output)
-    assert re.search(r"\nsite_by_site +--region --with RUN +ready ", listed.output)
-    told = figures_table(runs[1])
-    assert re.search(rf"\nrotation +first: unitscope analyse {runs[1].digest[:8]} rotation +9 ", told)
-    done = CliRunner().invoke(export, [str(run.path), "rotation", "-o", str(tmp_path / "a.png")])
-    assert done.output.split() == [str(tmp_path / f"a.{suffix}") for suffix in ("png", "csv", "json")]
-    nowhere = CliRunner().invoke(export, [str(run.path), "rotation"])
-    assert nowhere.exit_code == 2
-    assert "name the file: unitscope export" in nowhere.output
-
-
-def test_export_is_a_command_of_unitscope():
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
-    assert project["project"]["entry-points"]["unitscope.commands"]["export"] == "dashboard.figure_files:export"
-
-
 @pytest.mark.slow
 def test_drawing_loads_no_torch(runs, tmp_path):
     told = f"""
 import sys
-from pathlib import Path
 from dashboard.figure_files import export_figure
 from engine.store import open_run
 export_figure(open_run({str(runs[0].path)!r}), "rotation", Path({str(tmp_path / "a.svg")!r}))

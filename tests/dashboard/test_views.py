@@ -16,6 +16,7 @@ from dashboard.views import footer, headers
 from dashboard.views.markup import Markup, joined, tag
 from dashboard.views.session import Session
 from engine.errors import SettingsError
+from engine.interchange import as_csv
 from tests.dashboard.stores import damage, put
 
 PAYLOAD = "<img src=x onerror=alert(1)>"
@@ -401,7 +402,7 @@ def test_names_of_files_stay_inside_their_folder():
 
 def test_csv_runs_nothing_in_a_spreadsheet():
     table = pd.DataFrame({"site": ["=cmd|' /C calc'!A0", "+1", "fine"], "r": [-0.5, 0.1, np.nan]})
-    again = pd.read_csv(io.BytesIO(exporting.as_csv(table)))
+    again = pd.read_csv(io.BytesIO(as_csv(table)))
     assert list(again["site"]) == ["'=cmd|' /C calc'!A0", "'+1", "fine"]
     assert again["r"].iloc[0] == -0.5
 
