@@ -124,7 +124,7 @@ def describe(
             points("SelectionHalo", x[selected], y[selected]),
             points("Selection", x[selected], y[selected]),
             labels("IdentityNote", high - 0.05 * (high - low), high - 0.05 * (high - low), "y = x"),
-            _slope_note(slope, (low, high), x, y, float(floor[0]) if len(floor) else low, note_width),
+            *_slope_notes(slope, (low, high), x, y, float(floor[0]) if len(floor) else low, note_width),
             labels("SilentNote", high, floor[0], f"unit silent on {100 * about['silent']:.0f}% of images")
             if about["silent"] >= _SILENT_FROM
             else nothing("labels", "SilentNote"),
@@ -170,22 +170,26 @@ def caption(data: pd.DataFrame) -> str:
     return f"a point is an image ({thousands(np.isfinite(data['site_sd']).sum())})"
 
 
-def _slope_note(
+def _slope_notes(
     slope: float, limits: tuple[float, float], x: np.ndarray, y: np.ndarray, floor: float, share: float
-) -> Mark:
-    """Write the slope at the right edge: above its line, or below it where the fewest images lie."""
+) -> tuple[Mark, Mark]:
+    """Write the slope at the right edge: above its line, or below it where the fewest images lie.
+
+    One of the two marks is empty, so that every site has the same marks and none makes the page draw anew.
+    """
     low, high = limits
+    above, below = nothing("labels", "SlopeNote"), nothing("labels", "SlopeNoteBelow")
     if not np.isfinite(slope):
-        return nothing("labels", "SlopeNote")
+        return above, below
     text = f"slope = r = {fixed(slope)}"
     if slope < _STEEP:
-        return labels("SlopeNote", high, high * slope, text)
+        return labels("SlopeNote", high, high * slope, text), below
     width, height = share * (high - low), _NOTE_HEIGHT * (high - low)
     first = (high - width) * slope
     tops = np.arange(first, min(floor + height, first - 1e-9), -height / 2)
     beside = y[x > high - width]
     n_hidden = [np.sum((beside < top) & (beside > top - height)) for top in tops]
-    return labels("SlopeNoteBelow", high, tops[int(np.argmin(n_hidden))], text)
+    return above, labels("SlopeNoteBelow", high, tops[int(np.argmin(n_hidden))], text)
 
 
 def _activation(match_responses: xr.Dataset, row: int, stimuli: np.ndarray) -> np.ndarray:

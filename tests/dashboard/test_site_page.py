@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from dashboard.figures.drawing import Shown
 from dashboard.results import Results
 from dashboard.unit_fields import Sight, sight_of
 from dashboard.views import field_view
@@ -240,3 +241,22 @@ def test_ticks_of_an_image_are_whole_degrees_on_both_sides_of_its_centre():
     assert re.findall(r">([^<]*°)<", field_view.over_image(field_view.tag("img"), None, {}, 8.0)) == [
         "−2°", "0°", "2°", "−2°", "0°", "2°",
     ]  # fmt: skip
+
+
+def test_no_step_makes_a_figure_anew(tmp_path, run_datasets, monkeypatch):
+    put(tmp_path, run_datasets)
+    session = Session(Results(tmp_path), {"page": "site"})
+    chosen = session.results.choose(session.selection)
+    made, make = [], Shown.__init__
+
+    def noted(shown, drawing, *args, **options) -> None:
+        made.append([mark.role for mark in drawing.marks])
+        make(shown, drawing, *args, **options)
+
+    monkeypatch.setattr(Shown, "__init__", noted)
+    best = chosen.run.sites(chosen.region)["r"]
+    assert best.max() > 0.6 > best.min()  # the slope's note stands on either side of its line
+    for site in best.index:
+        session.controls.select(site=site)
+        session.controls.select(rank=1)
+    assert made == []
