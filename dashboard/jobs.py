@@ -115,10 +115,19 @@ class Jobs:
         Rung when a job begins, ends or got further, and when a plan is there.
     on_end
         Called when a job has ended, before the bell rings: the store holds more now.
+    how
+        How every match is done, as ``engine.match`` takes it: ``device``, ``workers`` or ``scheduler``.
     """
 
-    def __init__(self, store: str, bell: Bell, on_end: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        store: str,
+        bell: Bell,
+        on_end: Callable[[], None] = lambda: None,
+        how: Mapping[str, Any] | None = None,
+    ) -> None:
         self._store, self._bell, self._on_end = store, bell, on_end
+        self._how = {name: value for name, value in (how or {}).items() if value is not None}
         self._plans, self._states = Lane(bell), Lane(bell)
         self._planning: dict[MatchRequest, Child] = {}
         self._tasks: OrderedDict[int, Task] = OrderedDict()
@@ -239,7 +248,7 @@ class Jobs:
                 task = self._next()
                 if self._is_closed or task is None:
                     return
-                child = Child({**task.request.as_line(), "store": self._store}, partial(self._hear, task))
+                child = Child(self._asked(task.request.as_line()), partial(self._hear, task))
                 self._children[task.id] = child
                 task.state, task.started, task.step = RUNNING, time.monotonic(), "starting"
                 self._news()
@@ -261,6 +270,11 @@ class Jobs:
         with self._changed:
             del self._children[task.id]
             self._end(task, state, message)
+
+    def _asked(self, line: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a process is asked, with the store and how this server matches."""
+        how = self._how if line["do"] != "analyse" else {k: v for k, v in self._how.items() if k == "device"}
+        return {**line, **how, "store": self._store}
 
     def _next(self) -> Task | None:
         return next((task for task in self._tasks.values() if task.state == QUEUED), None)
@@ -294,7 +308,7 @@ class Jobs:
         return Offers(tuple(told["networks"]), dict(zip(names, usable, strict=True)))
 
     def _find_plan(self, request: MatchRequest) -> dict[str, Any]:
-        child = self._planning[request] = Child({**request.as_line("plan"), "store": self._store})
+        child = self._planning[request] = Child(self._asked(request.as_line("plan")))
         try:
             return child.result()
         finally:

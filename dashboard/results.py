@@ -3,7 +3,7 @@
 import shlex
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -143,9 +143,12 @@ class Results:
                 self._listed = time.monotonic(), self._list()
             return self._listed[1]
 
-    def compute_jobs(self) -> Jobs:
-        """Let visitors have the server compute, from now on; whoever asks for that closes the jobs at the end."""
-        self.jobs = Jobs(str(self.root.absolute()), self.bell, self.look_again)
+    def compute_jobs(self, how: Mapping[str, Any] | None = None) -> Jobs:
+        """Let visitors have the server compute, from now on; whoever asks for that closes the jobs at the end.
+
+        ``how`` is how every match is done: ``device``, ``workers`` or ``scheduler``.
+        """
+        self.jobs = Jobs(str(self.root.absolute()), self.bell, self.look_again, how)
         return self.jobs
 
     def look_again(self) -> None:

@@ -21,6 +21,8 @@ from engine.workers import device_here, versions
 if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster
 
+    from engine.matching import Progress
+
 INSTALL = 'pip install "unitscope[cluster]"'
 
 SLOTS = 2
@@ -111,15 +113,17 @@ class Team:
             ) from error
 
     @contextmanager
-    def bar(self, label: str, n_stimuli: int, *, show: bool) -> Iterator[None]:
-        """Show how many of ``n_stimuli``, over all tasks, are done."""
+    def bar(self, label: str, n_stimuli: int, *, show: "bool | Progress") -> Iterator[None]:
+        """Show how many of ``n_stimuli``, over all tasks, are done; or tell ``show``."""
         done: dict[str, int] = {}
-        with tqdm(total=n_stimuli, desc=label, unit="image", disable=not show) as bar:
+        tell = show if callable(show) else (lambda step, done, total: None)
+        with tqdm(total=n_stimuli, desc=label, unit="image", disable=show is not True) as bar:
 
             def note(event: tuple[Any, Any]) -> None:
                 task, so_far = event[1]
                 done[task] = so_far
                 bar.update(sum(done.values()) - bar.n)
+                tell(label, sum(done.values()), n_stimuli)
 
             self.client.subscribe_topic(self.topic, note)
             try:

@@ -17,7 +17,7 @@ import numpy as np
 from engine.cluster import Team, local_team, require_choice, running_team
 from engine.errors import MemoryBudgetError, NetworkError
 from engine.groups import makespan, share_out
-from engine.matching import MatchSettings, choose_device, fixed_batch
+from engine.matching import MatchSettings, Progress, choose_device, fixed_batch
 from engine.networks import Network
 from engine.pipeline import Job, completed
 from engine.planning import Plan, format_bytes, format_seconds
@@ -40,7 +40,7 @@ def match_all(
     device: str = "auto",
     memory: str | int = "4GiB",
     batch: int | None = None,
-    progress: bool = True,
+    progress: bool | Progress = True,
 ) -> Iterator[Run]:
     """Match a network against each recording on shared workers; yield each run as soon as it is stored.
 
@@ -197,7 +197,7 @@ class _Shares:
         return self.jobs[group.job].network.layers["name"].tolist().index(group.plan.passes[0][0])
 
 
-def _match_jobs(team: Team, jobs: Sequence[Job], root: Path, *, show: bool) -> Iterator[Run]:
+def _match_jobs(team: Team, jobs: Sequence[Job], root: Path, *, show: bool | Progress) -> Iterator[Run]:
     started = time.monotonic()
     begun = [job.begin(root) for job in jobs]
     shares = _Shares(team, jobs, [todo for _, todo in begun])

@@ -103,6 +103,8 @@ def plan(reporter: Reporter, **asked: Any) -> dict[str, Any]:
     told |= {"layers_done": len(names) - len(todo)}
     if not todo:
         return told
+    if asked.get("workers") or asked.get("scheduler"):
+        return told | _shared_plan(job, asked)
     with job.ready():
         found = job.plan(todo)
     passes = len(found.passes) + (not found.is_held)
@@ -116,10 +118,18 @@ def plan(reporter: Reporter, **asked: Any) -> dict[str, Any]:
     )
 
 
+def _shared_plan(job: Any, asked: Mapping[str, Any]) -> dict[str, Any]:
+    from engine.dispatch import plan_all
+
+    how = {name: asked[name] for name in ("workers", "scheduler", "device", "memory") if name in asked}
+    return {"way": plan_all(job.network, [job.recording], job.settings, **how).splitlines()[0]}
+
+
 def match(reporter: Reporter, **asked: Any) -> dict[str, Any]:
     """Match a network against a recording."""
     network, recording = _opened(reporter, asked)
-    settings = {name: asked[name] for name in ("folds", "seed", "memory", "device", "store") if name in asked}
+    given = ("folds", "seed", "memory", "device", "store", "workers", "scheduler")
+    settings = {name: asked[name] for name in given if name in asked}
     reporter.begin("trying every step")
     run = engine.match(network, recording, progress=reporter.progress, **settings)
     return {"digest": run.digest}

@@ -141,7 +141,7 @@ def match(
         from engine.dispatch import match_all
 
         how = {"workers": workers, "scheduler": scheduler, "device": device, "memory": memory, "batch": batch}
-        (shared,) = match_all(network, [recording], settings, root, progress=progress is True, **how)  # type: ignore[arg-type]
+        (shared,) = match_all(network, [recording], settings, root, progress=progress, **how)  # type: ignore[arg-type]
         return shared
     job = Job(network, recording, settings, choose_device(device), memory, batch)
     run = find_run(root, job.digest)

@@ -158,6 +158,8 @@ def plan_facts(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
             ("Memory at most", f"{format_bytes(plan['peak'])} of {format_bytes(plan['memory'])}"),
             ("Expected time", about(plan["seconds"])),
         ]
+    elif plan.get("way"):
+        facts.append(("Shared out", str(plan["way"])))
     return facts
 
 

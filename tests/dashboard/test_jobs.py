@@ -238,7 +238,8 @@ def test_an_analysis_takes_only_names_and_settings_that_there_are(run):
 
 
 @pytest.mark.slow
-def test_a_match_is_planned_started_and_found_in_the_store(tmp_path, monkeypatch):
+@pytest.mark.parametrize("how", [{}, {"workers": 2}])
+def test_a_match_is_planned_started_and_found_in_the_store(tmp_path, monkeypatch, how):
     monkeypatch.setenv("UNITSCOPE_DATA", str(tmp_path / "data"))
     rng = np.random.default_rng(0)
     recording = engine.Recording.from_arrays(
@@ -249,7 +250,7 @@ def test_a_match_is_planned_started_and_found_in_the_store(tmp_path, monkeypatch
         name="mine",
     )
     recording.save(tmp_path / "data" / "mine")
-    jobs = Jobs(str(tmp_path / "store"), Bell())
+    jobs = Jobs(str(tmp_path / "store"), Bell(), how=how)
     try:
         wait_until(lambda: jobs.offers() is not None)
         offers = jobs.offers().value
@@ -260,9 +261,10 @@ def test_a_match_is_planned_started_and_found_in_the_store(tmp_path, monkeypatch
         wait_until(lambda: jobs.plan(request) is not None, 120)
         plan = jobs.plan(request).value
         assert (plan["is_stored"], plan["sites"], plan["stimuli"]) == (False, 3, 16)
-        assert plan["seconds"] > 0
-        task = jobs.start(request, expected_s=plan["seconds"])
+        assert ("on 2 workers, each with 4 GiB" in plan["way"]) if how else plan["seconds"] > 0
+        task = jobs.start(request, expected_s=plan.get("seconds", 0))
         wait_until(lambda: not task.is_live, 240)
+        assert task.total > 0
         assert task.state == DONE, task.message
         assert task.result["digest"] == plan["digest"]
         assert engine.open_run(plan["digest"], tmp_path / "store").verify() == []
