@@ -4,6 +4,7 @@ Reads manifests only, so that it is quick and one broken run never hides the oth
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,7 @@ from engine.runs import Run, group_manifest, name_in
 
 _COLUMNS: Final = ("digest", "network", "recording", "settings", "created", "status")
 _N_CANDIDATES: Final = 20
+_DIGEST: Final = re.compile("[0-9a-f]{64}")
 
 
 def store_root(store: str | os.PathLike[str] | None = None) -> Path:
@@ -56,6 +58,8 @@ def open_run(run: str | os.PathLike[str] | Run, store: str | os.PathLike[str] | 
     if _is_folder(run):
         return Run(run)
     root, wanted = store_root(store), str(run)
+    if _DIGEST.fullmatch(wanted) and (root / "runs" / wanted).is_dir():
+        return Run(root / "runs" / wanted)  # of hundreds of runs, the others are not looked at
     table = _table(root)
     fits = [row for row in table if wanted == f"{row['network']}@{row['recording']}" or _begins(row["digest"], wanted)]
     fits = [row for row in fits if row["status"] == "complete"] or fits

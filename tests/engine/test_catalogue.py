@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from engine import catalogue
 from engine.errors import RunNotFoundError, StoreError
 from engine.store import list_runs, open_parts, open_run, store_root, write_run
 from tests.engine.small_runs import DIGEST, counts, layer_result, manifest, recording
@@ -128,3 +129,8 @@ def test_three_hundred_runs_are_listed_in_a_second(run, tmp_path):
     start = time.perf_counter()
     assert len(list_runs(tmp_path)) == 301
     assert time.perf_counter() - start < 1
+
+
+def test_a_whole_digest_is_opened_without_a_look_at_the_other_runs(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(catalogue, "_table", lambda root: pytest.fail("hundreds of runs would be read for one"))
+    assert open_run(DIGEST, tmp_path).path == run.path
