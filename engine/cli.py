@@ -1,4 +1,4 @@
-"""The command ``unitscope``: fetch, match, analyse, list; other packages add theirs as ``unitscope.commands``."""
+"""The command ``unitscope``: fetch, check-data, match, analyse, list; other packages add theirs as ``unitscope.commands``."""
 
 import atexit
 import gc
@@ -70,6 +70,40 @@ def match_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def recording_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say what a file of responses does not say itself."""
+    path = click.Path(path_type=Path)
+    options = [
+        click.option("--images", type=path, help="Of a recording in a file: folder or zip.  [default: beside it]"),
+        click.option(
+            "--stimulus-set", type=path, help="csv with stimulus_id, filename and what else is known of each."
+        ),
+        click.option("--order", type=path, help="Text file, one stimulus id a line, for responses without ids."),
+        click.option("--region", help="Area of all sites, where the file names none."),
+        click.option("--size-deg", type=float, help="Width of a stimulus in degrees."),
+        click.option("--window-ms", metavar="FROM-TO", help="Time bins to average, or what was counted: 70-170."),
+        click.option("--name", help="What results call it.  [default: as the file]"),
+        click.option("--allow-subset", is_flag=True, help="Keep the stimuli that have an image."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _open_recordings(names: tuple[str, ...], said: dict[str, Any]) -> list["engine.Recording"]:
+    """Open recordings; what is said of a file can only be said of one."""
+    said = {key: value for key, value in said.items() if value not in (None, False)}
+    if said and len(names) > 1:
+        option = f"--{next(iter(said)).replace('_', '-')}"
+        raise click.UsageError(
+            f"{option} is about one recording, {len(names)} are named: write a recording.toml for each."
+        )
+    return [engine.open_recording(name, **said) for name in names]
+
+
+_SAID = ("images", "stimulus_set", "order", "region", "size_deg", "window_ms", "name", "allow_subset")
+
+
 @main.command()
 @click.argument("network")
 @click.argument("recordings", nargs=-1, required=True, metavar="RECORDING...")
@@ -87,6 +121,7 @@ def match_options(command: Callable[..., None]) -> Callable[..., None]:
     "--scheduler", metavar="ADDRESS", help="Share out among the workers of this Dask scheduler, each with --memory."
 )
 @match_options
+@recording_options
 def match(
     network: str,
     recordings: tuple[str, ...],
@@ -101,15 +136,17 @@ def match(
 ) -> None:
     r"""Match NETWORK against each RECORDING and store the runs.
 
-    A run that is there already is not computed again; an interrupted one goes on.
+    A run that is there already is not computed again; an interrupted one goes on. RECORDING is a name (unitscope list
+    recordings) or a file of your own: Brain-Score assembly (.nc), .npz, .csv, zarr; see unitscope check-data.
 
     \b
     unitscope match squeezenet1_1 builtin
+    unitscope match squeezenet1_1 session.npz --images images.zip --region V4 --size-deg 8
     unitscope match efficientnet_lite0 cowley-v4/190923 cowley-v4/210225 --memory 8GiB
     unitscope match squeezenet1_1 cowley-v4/210325 --weights random --weights-seed 3
     unitscope match squeezenet1_1 cowley-v4/190923 cowley-v4/210225 --workers 2
     """
-    opened = [engine.open_recording(name) for name in recordings]
+    opened = _open_recordings(recordings, {key: settings.pop(key) for key in _SAID})
     loaded = engine.load_network(network, weights=weights, seed=weights_seed)
     if layers is not None:
         loaded = loaded.with_layers([name.strip() for name in layers.split(",")])
@@ -168,6 +205,31 @@ def summary(run: "engine.Run") -> str:
             f"{float(row['held_out']):.3f}{held_out_sites}, shuffled images {float(row['chance_median']):.3f}"
         )
     return "\n".join(lines)
+
+
+@main.command("check-data")
+@click.argument("recording")
+@click.option("--save", type=click.Path(path_type=Path), help="Write it, with its images, to this new folder.")
+@recording_options
+def check_data(recording: str, save: Path | None, **said: Any) -> None:
+    r"""Say what a RECORDING holds, whether responses and images belong together, and what can be done with it.
+
+    RECORDING is a Brain-Score assembly or another netCDF-4 file (.nc), .npz, .npy, .csv, .tsv, a zarr folder, a folder
+    with one of them, or a name. What the options say, a recording.toml in its folder may say, too.
+
+    \b
+    unitscope check-data assy_lab_Session.nc --window-ms 70-170
+    unitscope check-data session.npz --images images.zip --region V4 --size-deg 8
+    unitscope check-data responses.npy --order order.txt --images images/
+    unitscope check-data cowley-v4/210325
+    unitscope check-data session.csv --images images.zip --save ~/recordings/session
+    """
+    from engine.data_checks import check_data as check
+
+    opened = _open_recordings((recording,), said)[0]
+    click.echo(check(opened).describe())
+    if save is not None:
+        click.echo(f"saved: unitscope match NETWORK {opened.save(save)}")
 
 
 @main.command()
@@ -260,11 +322,13 @@ def _weighted(run: "engine.Run", network: str | None, weights: str) -> "engine.N
     "--from", "source", type=click.Path(path_type=Path, exists=True, file_okay=False), help="A local copy instead."
 )
 def fetch(collection: str, sessions: tuple[str, ...], source: Path | None) -> None:
-    r"""Fetch real recordings from their publisher, every file checked by its sha256.
+    r"""Fetch real recordings from their publisher, every file checked by its published checksum.
 
     \b
     unitscope fetch cowley-v4                    the three documented sessions
     unitscope fetch cowley-v4 190923 --from DIR
+    unitscope fetch majajhong2015                Brain-Score's public V4 and IT: variations 0 and 3
+    unitscope fetch majajhong2015 --from ~/.brainio
     """
     for name in engine.fetch(collection, sessions or None, source=source):
         click.echo(name)

@@ -17,14 +17,17 @@ from typing import Any, Final
 import pooch
 import requests
 
-from engine import cowley_v4
+from engine import cowley_v4, majajhong2015
 from engine.cowley_v4 import PublishedFile, SessionFiles
 from engine.durable import TEMPORARY, move_in, write_file
 from engine.errors import FetchError
+from engine.fetching_assemblies import fetch_majajhong2015
 from engine.recordings import data_root
 
 BASE_ADDRESS: Final = f"https://raw.githubusercontent.com/{cowley_v4.REPOSITORY}/{cowley_v4.COMMIT}"
 NOTICE_FILE: Final = "NOTICE.txt"
+NOTICES: Final = {cowley_v4.COLLECTION: cowley_v4.NOTICE, majajhong2015.COLLECTION: majajhong2015.NOTICE}
+"""What is said of each collection that can be fetched, by its name."""
 
 _TIMEOUT_S: Final = 30
 _CHUNK_BYTES: Final = 2**20
@@ -48,12 +51,15 @@ def fetch(
     Parameters
     ----------
     collection
-        "cowley-v4": macaque V4, Cowley et al. (2026), GPL-3.0, some 6 MB a session.
+        "cowley-v4": macaque V4, Cowley et al. (2026), GPL-3.0, some 6 MB a session. "majajhong2015": macaque V4 and
+        IT, Brain-Score's public part of Majaj et al. (2015), without single sessions; the download was never tried
+        against its publisher, so it is untested.
     sessions
         Which, e.g. ``["190923"]``. None: the three documented ones; with ``source`` every session that is whole there.
     source
         A local copy instead of the publisher: the folder that holds ``images``, ``responses_repeat_averaged`` and
-        ``responses_raw``, or a checkout of the publisher's repository.
+        ``responses_raw``, or a checkout of the publisher's repository; for majajhong2015 a folder with its three files,
+        e.g. ``~/.brainio``.
     progress
         Show a bar per file on stderr.
 
@@ -67,20 +73,33 @@ def fetch(
     ----------
     Cowley, Stan, Pillow & Smith (2026), Nature, doi 10.1038/s41586-026-10150-1.
     """
-    if collection != cowley_v4.COLLECTION:
-        raise FetchError(f"There is no collection {collection!r}. Known: {cowley_v4.COLLECTION}.")
+    if collection not in NOTICES:
+        raise FetchError(f"There is no collection {collection!r}. Known: {', '.join(NOTICES)}.")
     copy = None if source is None else _require_copy(Path(source).expanduser())
+    if collection == majajhong2015.COLLECTION:
+        return _fetch_majajhong2015(sessions, copy, progress)
     wanted = _wanted(sessions, copy)
     get = _downloading(progress) if copy is None else _copying(copy)
     folder = data_root() / collection
-    with _explained(folder):
+    with _explained(folder, BASE_ADDRESS, collection):
         for session, files in wanted.items():
             for file in files.all():
                 _ensure(folder / file.local, file, get)
             _say(f"{collection}/{session} is in {folder}", progress)
-        _write_notice(folder / NOTICE_FILE)
+        _write_notice(folder / NOTICE_FILE, collection)
     _say(cowley_v4.NOTICE, progress)
     return [f"{collection}/{session}" for session in wanted]
+
+
+def _fetch_majajhong2015(sessions: Sequence[str] | None, copy: Path | None, progress: bool) -> list[str]:
+    if sessions:
+        raise FetchError(f"{majajhong2015.COLLECTION} has no sessions to choose from: leave {sessions[0]!r} out.")
+    folder = data_root() / majajhong2015.COLLECTION
+    with _explained(folder, majajhong2015.BASE_ADDRESS, majajhong2015.COLLECTION), _quiet_pooch():
+        names = fetch_majajhong2015(folder, copy, _downloader(progress), lambda text: _say(text, progress))
+        _write_notice(folder / NOTICE_FILE, majajhong2015.COLLECTION)
+    _say(majajhong2015.NOTICE, progress)
+    return names
 
 
 def _require_copy(source: Path) -> Path:
@@ -164,7 +183,7 @@ def _copying(copy: Path) -> Getter:
 
 
 def _downloading(progress: bool) -> Getter:
-    download = pooch.HTTPDownloader(progressbar=progress, chunk_size=_CHUNK_BYTES, timeout=_TIMEOUT_S)
+    download = _downloader(progress)
 
     def get(file: PublishedFile, path: Path) -> None:
         address = f"{BASE_ADDRESS}/{file.published}"
@@ -181,6 +200,10 @@ def _downloading(progress: bool) -> Getter:
     return get
 
 
+def _downloader(progress: bool) -> pooch.HTTPDownloader:
+    return pooch.HTTPDownloader(progressbar=progress, chunk_size=_CHUNK_BYTES, timeout=_TIMEOUT_S)
+
+
 def _require_checksum(found: str, file: PublishedFile, where: str) -> None:
     if found != file.sha256:
         raise FetchError(
@@ -189,8 +212,8 @@ def _require_checksum(found: str, file: PublishedFile, where: str) -> None:
         )
 
 
-def _write_notice(path: Path) -> None:
-    content = f"{cowley_v4.NOTICE}\n".encode()
+def _write_notice(path: Path, collection: str) -> None:
+    content = f"{NOTICES[collection]}\n".encode()
     if not path.is_file() or path.read_bytes() != content:
         temporary = path.with_name(f"{TEMPORARY}{path.name}-{uuid.uuid4().hex}")
         write_file(temporary, content)
@@ -198,15 +221,15 @@ def _write_notice(path: Path) -> None:
 
 
 @contextmanager
-def _explained(folder: Path) -> Iterator[None]:
+def _explained(folder: Path, address: str, collection: str) -> Iterator[None]:
     """Turn what network and disk refuse below into a ``FetchError`` that says what to do."""
     kept = "Files that are complete are kept: the same command goes on from there."
     try:
         yield
     except requests.exceptions.RequestException as error:
         raise FetchError(
-            f"{BASE_ADDRESS} did not give the file: {error}. Check the connection and try again, or fetch from a local "
-            f"copy: unitscope fetch {cowley_v4.COLLECTION} --from DIR. {kept}"
+            f"{address} did not give the file: {error}. Check the connection and try again, or fetch from a local "
+            f"copy: unitscope fetch {collection} --from DIR. {kept}"
         ) from error
     except OSError as error:
         raise FetchError(

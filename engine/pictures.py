@@ -24,6 +24,12 @@ MAX_PIXELS: Final = 50_000_000
 """Larger images are refused before they are decoded: a file of some kB can claim gigabytes."""
 
 MAX_FILE_BYTES: Final = 256 * 2**20
+MAX_IMAGES: Final = 200_000
+"""A folder or zip with more entries is refused before they are looked at one by one."""
+
+_DIRECTORY_BYTES_EACH: Final = 160
+_END_OF_DIRECTORY: Final = b"PK\x05\x06"
+_END_OF_DIRECTORY_64: Final = b"PK\x06\x06"
 
 _FORMATS: Final = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
 _EIGHT_BIT_MODES: Final = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
@@ -166,11 +172,28 @@ class ZippedImage:
 
 def _opened_zip(path: Path) -> zipfile.ZipFile:
     try:
+        _require_small_directory(path)
         return zipfile.ZipFile(path)
     except FileNotFoundError as error:
         raise RecordingError(f"There is no zip of images at {path}. Check the path.") from error
     except (OSError, zipfile.BadZipFile, ValueError) as error:
         raise RecordingError(f"{path}: is no readable zip ({error}). Get the file again.") from error
+
+
+def _require_small_directory(path: Path) -> None:
+    """Refuse a zip whose list of members would fill the memory, by the size that its end states."""
+    with open(path, "rb") as file:
+        n_bytes = file.seek(0, os.SEEK_END)
+        file.seek(max(0, n_bytes - 2**16 - 128))
+        tail = file.read()
+    end, end_64 = tail.rfind(_END_OF_DIRECTORY), tail.rfind(_END_OF_DIRECTORY_64)
+    stated = int.from_bytes(tail[end + 12 : end + 16], "little") if end >= 0 else 0
+    if end_64 >= 0:
+        stated = max(stated if stated < 2**32 - 1 else 0, int.from_bytes(tail[end_64 + 40 : end_64 + 48], "little"))
+    if stated > MAX_IMAGES * _DIRECTORY_BYTES_EACH:
+        raise RecordingError(
+            f"{path}: lists more than the {MAX_IMAGES:,} files that a set of stimuli may have. Pack only its images."
+        )
 
 
 def _leaves(member: str) -> bool:

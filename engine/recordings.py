@@ -5,6 +5,7 @@ that a correlation could trip over. ``open_recording`` opens what is on this mac
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,10 @@ import pandas as pd
 import platformdirs
 import xarray as xr
 
-from engine import cowley_v4
+from engine import cowley_v4, majajhong2015
 from engine.descriptions import attributes, coordinates, regions
 from engine.errors import RecordingError, StimulusMismatchError
+from engine.formats.given import Given
 from engine.identifiers import are_related, first_three, require_ids, require_same_ids
 from engine.recording_files import MANIFEST, read_recording, read_sizes, write_recording
 from engine.responses import averaged_over_repeats, require_responses, response_maps
@@ -180,35 +182,99 @@ class Recording:
         return write_recording(Path(path).expanduser(), self.data, self.stimuli)
 
 
-def open_recording(name: str | os.PathLike[str]) -> Recording:
-    """Open a recording by name (``list_recordings`` has them), or one that was saved, by the path of its folder.
+def open_recording(
+    name: str | os.PathLike[str],
+    /,
+    *,
+    images: str | os.PathLike[str] | None = None,
+    stimulus_set: str | os.PathLike[str] | None = None,
+    order: str | os.PathLike[str] | None = None,
+    region: str | None = None,
+    size_deg: float | None = None,
+    window_ms: str | None = None,
+    allow_subset: bool = False,
+    **attrs: str | None,
+) -> Recording:
+    """Open a recording by name (``list_recordings`` has them), or responses and images from files of this machine.
+
+    What a file does not say itself is said here, or in a ``recording.toml`` in its folder, under the same names.
 
     Parameters
     ----------
     name
-        "builtin" (simulated; built on first use), "cowley-v4/SESSION" (after ``unitscope fetch``), or a path.
+        "builtin" (simulated; built on first use), "cowley-v4/SESSION", "majajhong2015" (after ``unitscope fetch``); or
+        the path of a folder that was saved, a Brain-Score assembly or another netCDF-4 file (``.nc``), ``.npz``,
+        ``.npy``, ``.csv``, ``.tsv``, a zarr folder, or a folder with one of them.
+    images
+        Folder or zip; else ``images/``, ``images.zip``, ``stimuli/`` or ``stimuli.zip`` beside the file.
+    stimulus_set
+        csv: ``stimulus_id`` (or ``image_id``), ``filename``, and what else is known of each image; else images are
+        called as the ids.
+    order
+        Text file, one stimulus id a line, for responses that come without ids. The name then says that the order is
+        asserted by the user.
+    region
+        Area of all sites, where the file names none.
+    size_deg
+        Width of a stimulus in degrees.
+    window_ms
+        "70-170": the time bins to average where there are several, else what the numbers were counted in.
+    allow_subset
+        Keep the stimuli that have an image, instead of refusing.
+    **attrs
+        ``name``, ``source``, ``licence``, ``response_unit``.
 
     Raises
     ------
     RecordingError
-        If there is no such recording on this machine, or its files are damaged.
+        If there is no such recording on this machine, its files are damaged, or something is missing: says what.
+    StimulusMismatchError
+        If responses and images do not name the same stimuli.
     """
-    if str(name) == BUILTIN:
+    given = _given(
+        images=images, stimulus_set=stimulus_set, order=order, region=region, size_deg=size_deg, window_ms=window_ms,
+        allow_subset=allow_subset, **attrs,
+    )  # fmt: skip
+    opened = _open_named(str(name))
+    if opened is None:
+        return _open_path(name, given)
+    if given != Given():
+        raise RecordingError(f"{name} says all of itself; images, region and the like are for files of your own.")
+    return opened
+
+
+def _given(**said: Any) -> Given:
+    unknown = [key for key in said if key not in Given.__dataclass_fields__]
+    if unknown:
+        known = ", ".join(Given.__dataclass_fields__)
+        raise RecordingError(f"open_recording: there is no {unknown[0]!r}. What can be said: {known}.")
+    return Given(**said)
+
+
+def _open_named(name: str) -> Recording | None:
+    """Open a recording that has a name here, or that was saved; None if ``name`` is something else."""
+    if name == BUILTIN:
         from engine.world import open_world
 
         return open_world()
-    collection, _, session = str(name).partition("/")
+    collection, _, session = name.partition("/")
     if collection == cowley_v4.COLLECTION:
         return _open_cowley(session)
+    if name == majajhong2015.COLLECTION:
+        return _open_majajhong2015()
     path = Path(name).expanduser()
-    if (path / MANIFEST).is_file():
-        return Recording(*read_recording(path))
-    if path.exists():
-        raise RecordingError(
-            f"{path} is no saved recording: it has no {MANIFEST}. "
-            "Make one with Recording.from_arrays(responses, images, stimulus_ids=...).save(path)."
-        )
-    raise RecordingError(f"There is no recording {str(name)!r}. {_known()}")
+    return Recording(*read_recording(path)) if (path / MANIFEST).is_file() else None
+
+
+def _open_path(name: str | os.PathLike[str], given: Given) -> Recording:
+    from engine.formats.opening import arguments
+
+    path = Path(name).expanduser()
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", str(name)):
+        raise RecordingError(f"{name} is an address; recordings are opened from this machine. Download it first.")
+    if not path.exists():
+        raise RecordingError(f"There is no recording {str(name)!r}. {_known()}")
+    return Recording.from_arrays(**arguments(path, given))
 
 
 def list_recordings() -> pd.DataFrame:
@@ -220,7 +286,7 @@ def list_recordings() -> pd.DataFrame:
         ``name`` (for ``open_recording``), ``region``, ``sites``, ``stimuli`` (missing if unknown before it is fetched),
         ``repeats`` (text, "" if unknown), ``status``: built, not built, fetched, not fetched, saved, damaged.
     """
-    rows = [_builtin_row(), *map(_cowley_row, cowley_v4.sessions()), *_saved_rows()]
+    rows = [_builtin_row(), *map(_cowley_row, cowley_v4.sessions()), _majajhong2015_row(), *_saved_rows()]
     table = pd.DataFrame(rows, columns=["name", "region", "sites", "stimuli", "repeats", "status"])
     return table.astype({"sites": "Int64", "stimuli": "Int64"})
 
@@ -292,6 +358,24 @@ def _open_cowley(session: str) -> Recording:
     )
 
 
+def _open_majajhong2015() -> Recording:
+    from engine.formats.opening import arguments
+
+    folder = data_root() / majajhong2015.COLLECTION
+    wrong = [file.name for file in majajhong2015.FILES if not file.is_at(folder / file.name)]
+    if wrong:
+        raise RecordingError(
+            f"{majajhong2015.COLLECTION} is not on this machine: {folder / wrong[0]} is missing or damaged. "
+            f"Run: unitscope fetch {majajhong2015.COLLECTION} (or, with files that you have, --from DIR)."
+        )
+    given = Given(name=majajhong2015.COLLECTION, source=majajhong2015.SOURCE, licence=majajhong2015.LICENCE)
+    found = arguments(folder / majajhong2015.FILES[0].name, given)
+    size_deg = majajhong2015.SIZE_DEG if found["size_deg"] is None else found["size_deg"]
+    return Recording.from_arrays(
+        **found | {"size_deg": size_deg, "attrs": found["attrs"] | {"holds": majajhong2015.HOLDS}}
+    )
+
+
 def _require_published(path: Path, file: cowley_v4.PublishedFile, session: str) -> None:
     fix = f"Run: unitscope fetch {cowley_v4.COLLECTION} {session}"
     if not path.is_file():
@@ -303,7 +387,8 @@ def _require_published(path: Path, file: cowley_v4.PublishedFile, session: str) 
 
 def _known() -> str:
     names = [BUILTIN, *(f"{cowley_v4.COLLECTION}/{session}" for session in cowley_v4.sessions())]
-    return f"Known names: {', '.join(names)} (real ones need: unitscope fetch); or give the path of a saved recording."
+    names.append(majajhong2015.COLLECTION)
+    return f"Known names: {', '.join(names)} (real ones need: unitscope fetch); or give the path of a file or folder."
 
 
 def _builtin_row() -> dict[str, Any]:
@@ -326,6 +411,19 @@ def _cowley_row(session: str) -> dict[str, Any]:
         "sites": sites,
         "stimuli": stimuli,
         "repeats": "" if facts is None else facts.repeats,
+        "status": "fetched" if is_fetched else "not fetched",
+    }
+
+
+def _majajhong2015_row() -> dict[str, Any]:
+    folder = data_root() / majajhong2015.COLLECTION
+    is_fetched = all((folder / file.name).is_file() for file in majajhong2015.FILES)
+    return {
+        "name": majajhong2015.COLLECTION,
+        "region": ", ".join(majajhong2015.SITES),
+        "sites": sum(majajhong2015.SITES.values()),
+        "stimuli": majajhong2015.N_STIMULI,
+        "repeats": "",
         "status": "fetched" if is_fetched else "not fetched",
     }
 

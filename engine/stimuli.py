@@ -16,7 +16,7 @@ from PIL import Image
 
 from engine.errors import RecordingError, StimulusMismatchError
 from engine.identifiers import first_three, natural_order, require_ids, require_same_ids
-from engine.pictures import SUFFIXES, Archive, HeldPicture, ImageFile, Picture, ZippedImage, is_image
+from engine.pictures import MAX_IMAGES, SUFFIXES, Archive, HeldPicture, ImageFile, Picture, ZippedImage, is_image
 
 KEEP_SHARED: Final = "Keep what both sides have, under the same ids."
 BACKGROUND: Final = 128
@@ -85,14 +85,15 @@ class Stimuli:
         Raises
         ------
         RecordingError
-            If there is no such folder, it holds no image, or two files have the same name but for their ending.
+            If there is no such folder, it holds no image or too many files, one is a link that leaves it, or two files
+            have the same name but for their ending.
         StimulusMismatchError
             If ``ids`` and the files do not name the same stimuli.
         """
         folder = Path(path)
         if not folder.is_dir():
             raise RecordingError(f"There is no folder of images at {folder}. Check the path.")
-        files = [file for file in folder.iterdir() if is_image(file.name) and file.is_file()]
+        files = _images_in(folder)
         return cls._named_by_stem({str(file): ImageFile(file) for file in files}, str(folder), ids)
 
     @classmethod
@@ -225,6 +226,27 @@ class Stimuli:
         selected = Stimuli({name: self._pictures[name] for name in names})
         selected._digests = {name: self._digests[name] for name in names if name in self._digests}
         return selected
+
+
+def _images_in(folder: Path) -> list[Path]:
+    """Return the images that lie in a folder; a link that leaves it could show any file of this machine."""
+    files, root = [], folder.resolve()
+    with os.scandir(folder) as entries:
+        for n_entries, entry in enumerate(entries):
+            if n_entries >= MAX_IMAGES:
+                raise RecordingError(
+                    f"{folder} has more than the {MAX_IMAGES:,} files that a set of stimuli may have. "
+                    "Give a folder of the images that were shown."
+                )
+            if not is_image(entry.name) or not entry.is_file():
+                continue
+            if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root):
+                raise RecordingError(
+                    f"{entry.path} is a link to a file outside of its folder. Nothing of it was read: copy the images "
+                    "there, or list their paths in Python: Stimuli.from_paths([...], ids)."
+                )
+            files.append(Path(entry.path))
+    return files
 
 
 def _require_uint8_images(array: Any) -> np.ndarray:

@@ -1,0 +1,88 @@
+"""What one file of responses tells: exactly that, before images are found and everything is checked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import xarray as xr
+
+from engine.errors import RecordingError
+
+MAX_BYTES: Final = 4 * 2**30
+"""Larger responses are refused before they are read: they would be copied a few times."""
+
+MAX_EXPANSION: Final = 200
+"""An array that claims more than so many times what its file holds is refused, unless it is small."""
+
+SMALL_BYTES: Final = 32 * 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """Responses and labels as a file has them.
+
+    Attributes
+    ----------
+    where
+        The file, for messages.
+    responses
+        (stimulus, site) or (stimulus, site, repeat); NaN = missing.
+    stimulus_ids
+        Their ids, None if the file has only positions.
+    site_ids, region, site_coords, stimulus_coords, rf_map
+        As for ``Recording.from_arrays``.
+    images
+        uint8 (stimulus, height, width[, 3]) in the order of the ids, where the file holds them.
+    attrs
+        What it says of itself: ``name``, ``size_deg``, ``window_ms``, ``source``, ...
+    stimulus_set
+        What its publisher calls the images, "" if it does not say.
+    """
+
+    where: str
+    responses: np.ndarray
+    stimulus_ids: Sequence[Any] | None
+    site_ids: Sequence[Any] | None = None
+    region: str | Sequence[str] | None = None
+    site_coords: Mapping[str, Any] = field(default_factory=dict)
+    stimulus_coords: Mapping[str, Any] = field(default_factory=dict)
+    rf_map: xr.DataArray | None = None
+    images: np.ndarray | None = None
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    stimulus_set: str = ""
+
+
+def require_plausible_size(n_bytes: int, stored_bytes: int, where: str) -> None:
+    """Pass if an array of ``n_bytes`` can be read from ``stored_bytes`` of a file without filling the memory.
+
+    Raises
+    ------
+    RecordingError
+        If it is larger than ``MAX_BYTES``, or expands as no measured responses do. Nothing was read.
+    """
+    if n_bytes > MAX_BYTES:
+        raise RecordingError(
+            f"{where} claims {n_bytes:,} bytes, more than the {MAX_BYTES:,} that are read. "
+            "Keep fewer sites, stimuli or time bins in one file, or average the repeats."
+        )
+    if n_bytes > SMALL_BYTES and n_bytes > MAX_EXPANSION * max(stored_bytes, 1):
+        raise RecordingError(
+            f"{where} claims {n_bytes:,} bytes and holds {stored_bytes:,}: more than {MAX_EXPANSION} times as much, "
+            "as no measured data does. If it is yours, save it without compression."
+        )
+
+
+def as_text(values: Any, what: str, where: str) -> list[str]:
+    """Return labels of a file as text: text as it is, whole numbers in digits; nothing else can be an id."""
+    array = np.asarray(values)
+    if array.dtype.kind in "iu":
+        return [str(number) for number in array.tolist()]
+    listed = [
+        value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value for value in array.tolist()
+    ]
+    wrong = [value for value in listed if not isinstance(value, str)]
+    if wrong or array.ndim != 1:
+        found = repr(wrong[0]) if wrong else f"an array of shape {array.shape}"
+        raise RecordingError(f"{where}: {what} must be one text for each, got {found}. Write the ids as text.")
+    return listed
