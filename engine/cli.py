@@ -1,4 +1,4 @@
-"""The command ``unitscope``: fetch, check-data, match, analyse, list; other packages add theirs as ``unitscope.commands``."""
+"""The command ``unitscope``: fetch, check-data, match, analyse, list; other packages add ``unitscope.commands``."""
 
 import atexit
 import gc

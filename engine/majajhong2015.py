@@ -1,4 +1,4 @@
-"""Brain-Score's public recordings of macaque V4 and IT (Majaj, Hong et al. 2015): which files, where, and what is known.
+"""Brain-Score's public recordings of macaque V4 and IT (Majaj, Hong et al. 2015): their files and what is known.
 
 Brain-Score publishes the part with variations 0 and 3: 3,200 images. The 2,560 images of variation 6, with which Arend
 et al. (2018) computed their numbers, are its private part and cannot be had here.
@@ -19,7 +19,8 @@ ASSEMBLY: Final = "dicarlo.MajajHong2015.public"
 STIMULUS_SET: Final = "dicarlo.hvm-public"
 CITATION: Final = (
     "Majaj, Hong, Solomon and DiCarlo, Simple learned weighted sums of inferior temporal neuronal firing rates "
-    "accurately predict human core object recognition performance, J Neurosci 35 (2015), doi 10.1523/JNEUROSCI.5181-14.2015"
+    "accurately predict human core object recognition performance, J Neurosci 35 (2015), "
+    "doi 10.1523/JNEUROSCI.5181-14.2015"
 )
 LICENCE: Final = "not stated by the publisher"
 SOURCE: Final = f"{CITATION}; Brain-Score assembly {ASSEMBLY}"

@@ -100,10 +100,7 @@ def _in_window(data: xr.DataArray, where: str, window_ms: str | None) -> tuple[n
         return _values(data, where), window_ms or ""
     bins = _bins(data, where)
     if data.sizes[_BIN] == 1:
-        own = "" if bins is None else f"{bins[0][0]:g}-{bins[0][1]:g}"
-        if own and window_ms and _window(window_ms) != bins[0]:
-            raise RecordingError(f"{where} was counted in {own} ms; {window_ms} cannot be had from it. Leave it out.")
-        return _values(data.isel({_BIN: 0}), where), own or window_ms or ""
+        return _values(data.isel({_BIN: 0}), where), _only_window(bins, where, window_ms)
     if bins is None:
         raise RecordingError(f"{where} has {data.sizes[_BIN]} time bins without time_bin_start and time_bin_end.")
     chosen = _chosen(bins, where, window_ms)
@@ -111,6 +108,15 @@ def _in_window(data: xr.DataArray, where: str, window_ms: str | None) -> tuple[n
     for index in chosen:
         total += _values(data.isel({_BIN: index}), where)
     return total / len(chosen), str(window_ms)
+
+
+def _only_window(bins: list[tuple[float, float]] | None, where: str, window_ms: str | None) -> str:
+    if bins is None:
+        return window_ms or ""
+    own = f"{bins[0][0]:g}-{bins[0][1]:g}"
+    if window_ms is not None and _window(window_ms) != bins[0]:
+        raise RecordingError(f"{where} was counted in {own} ms; {window_ms} cannot be had from it. Leave it out.")
+    return own
 
 
 def _values(data: xr.DataArray, where: str) -> np.ndarray:

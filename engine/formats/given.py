@@ -144,7 +144,7 @@ def require_checksums(folder: Path, pins: Mapping[str, str]) -> None:
     """
     for name, expected in pins.items():
         path = inside(folder, name, f"{folder / NOTES}: [sha256]")
-        if not path.is_file():
+        if not path.exists():
             raise RecordingError(f"{path} is missing, but {NOTES} has its checksum. Copy it again.")
         found = sha256_of(path)
         if found != expected.strip().lower():
@@ -155,7 +155,11 @@ def require_checksums(folder: Path, pins: Mapping[str, str]) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file, in hexadecimal."""
+    """Return the sha256 of a file, in hexadecimal; of a folder that of its files' names and sha256, in order."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        lines = [f"{sha256_of(file)}  {file.relative_to(path).as_posix()}\n" for file in files]
+        return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

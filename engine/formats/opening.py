@@ -15,9 +15,9 @@ from engine.formats.npz import read_npy, read_npz
 from engine.formats.stimulus_sets import StimulusSet, find_images, find_table, read_stimulus_set
 from engine.formats.tables import read_table
 from engine.formats.zarr_folder import is_zarr, read_zarr
-from engine.identifiers import first_three, require_ids
+from engine.identifiers import first_three, require_ids, require_same_ids
 from engine.recording_files import MANIFEST
-from engine.stimuli import Stimuli
+from engine.stimuli import KEEP_SHARED, Stimuli
 
 ORDER_ASSERTED: Final = "order asserted by user"
 
@@ -28,6 +28,7 @@ _READERS: Final[dict[str, Callable[[Path, str | None], Contents]]] = {
     **dict.fromkeys((".csv", ".tsv"), read_table),
 }
 _STIMULUS_TABLES: Final = ("stimuli", "stimulus_set", "image_", "stimulus_")
+_KEEP_SHARED: Final = f"{KEEP_SHARED} Or let unitscope keep them: --allow-subset (in Python allow_subset=True)."
 _MAX_LISTED: Final = 1000
 _MAX_ORDER_BYTES: Final = 2**26
 
@@ -60,13 +61,13 @@ def arguments(path: Path, given: Given) -> dict[str, Any]:
     contents = _read(data, said.window_ms)
     names = _stimulus_names(contents, said)
     stimulus_set = _stimulus_set(contents, said, data, names)
-    kept = _shared(names, stimulus_set.stimuli, said, contents.where)
+    kept = _shared(names, stimulus_set, said, contents.where)
     attrs = _attrs(contents, said, is_ordered=contents.stimulus_ids is None, n_kept=len(kept), n_all=len(names))
     name = str(attrs.pop("name", data.stem))
     size_deg = _one(said.size_deg, attrs.pop("size_deg", None), stimulus_set.size_deg, contents.where)
     return {
         "responses": contents.responses[kept] if len(kept) < len(names) else contents.responses,
-        "images": stimulus_set.stimuli,
+        "images": stimulus_set.stimuli.select([names[index] for index in kept]),
         "stimulus_ids": [names[index] for index in kept],
         "site_ids": contents.site_ids,
         "region": _region(contents, said),
@@ -166,7 +167,7 @@ def _stimulus_set(contents: Contents, said: Given, data: Path, names: list[str])
     if contents.images is not None:
         if said.images is not None:
             raise RecordingError(f"{contents.where} holds images itself; {said.images} is for files that hold none.")
-        return StimulusSet(Stimuli.from_array(contents.images, names))
+        return StimulusSet(Stimuli.from_array(contents.images, names), contents.where)
     images = said.images or find_images(data.parent, data, contents.stimulus_set)
     if images is None:
         published = f" (its stimulus set is {contents.stimulus_set!r})" if contents.stimulus_set else ""
@@ -179,19 +180,21 @@ def _stimulus_set(contents: Contents, said: Given, data: Path, names: list[str])
     table = said.stimulus_set or find_table(data.parent, images, contents.stimulus_set)
     if table is not None:
         return read_stimulus_set(table, images, names)
-    return StimulusSet(Stimuli.from_folder(images) if images.is_dir() else Stimuli.from_zip(images))
+    return StimulusSet(Stimuli.from_folder(images) if images.is_dir() else Stimuli.from_zip(images), str(images))
 
 
-def _shared(names: list[str], stimuli: Stimuli, said: Given, where: str) -> list[int]:
+def _shared(names: list[str], found: StimulusSet, said: Given, where: str) -> list[int]:
     """Return which rows of the responses are kept: all, or, if the user allows it, those that have an image."""
+    ids = found.stimuli.ids
     if not said.allow_subset:
-        return list(range(len(names)))  # from_arrays compares, and says what to do
-    has_image = set(stimuli.ids)
+        require_same_ids(names, ids, expected_in=where, found_in=found.where, fix=_KEEP_SHARED)
+        return list(range(len(names)))
+    has_image = set(ids)
     kept = [index for index, name in enumerate(names) if name in has_image]
     if not kept:
         raise StimulusMismatchError(
-            f"{where} and its images share none of {len(names)} and {len(stimuli)} stimuli: {first_three(names)} "
-            f"against {first_three(stimuli.ids)}. Name the images as the ids, or give a stimulus set."
+            f"{where} and {found.where} share none of {len(names)} and {len(ids)} stimuli: {first_three(names)} "
+            f"against {first_three(ids)}. Name the images as the ids, or give a stimulus set."
         )
     return kept
 

@@ -39,9 +39,13 @@ _NOT_KEPT: Final = frozenset(
 
 @dataclass(frozen=True)
 class StimulusSet:
-    """Images by id, and what the csv knows of each; ``size_deg`` where it says one for all (its column ``degrees``)."""
+    """Images by id, where they were found, and what a csv knows of each.
+
+    ``size_deg`` is its column ``degrees``, if that is the same for all.
+    """
 
     stimuli: Stimuli
+    where: str
     coords: dict[str, np.ndarray] = field(default_factory=dict)
     size_deg: float | None = None
 
@@ -125,7 +129,7 @@ def read_stimulus_set(table: Path, images: Path, wanted: Sequence[str] | None = 
     pictures = _in_zip(images, files, table) if images.is_file() else _in_folder(images, files, table)
     stimuli = Stimuli(dict(zip(names, pictures, strict=True)))
     coords = {_RENAMED.get(name, name): _column(rows[name]) for name in rows.columns if name and name not in _NOT_KEPT}
-    return StimulusSet(stimuli, coords, _size(rows))
+    return StimulusSet(stimuli, str(table), coords, _size(rows))
 
 
 def _in_folder(folder: Path, files: list[str], table: Path) -> list[Picture]:
