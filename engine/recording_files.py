@@ -160,7 +160,7 @@ def _manifest(path: Path) -> dict[str, Any]:
 
 def _require_intact(path: Path, name: str, manifest: Mapping[str, Any]) -> None:
     file = path / name
-    if Path(name).name != name or not file.is_file():
+    if Path(name).name != name or file.is_symlink() or not file.is_file():
         raise RecordingError(f"{path} lacks its file {name!r}. Save the recording again, or copy the whole folder.")
     expected, found = manifest["files"][name], _fingerprint(file)
     if found != expected:
@@ -182,5 +182,7 @@ def _dataset(path: Path, description: Mapping[str, Any]) -> xr.Dataset:
 def _values(path: Path, entry: Mapping[str, Any]) -> np.ndarray:
     if "text" in entry:
         return np.array(entry["text"], dtype=np.str_)
+    if Path(entry["file"]).name != entry["file"] or (path / entry["file"]).is_symlink():
+        raise ValueError(f"{entry['file']!r} is no file of the folder")
     # Mapped first: a header that claims more than the file holds is refused before anything is allocated.
     return np.array(np.load(path / entry["file"], mmap_mode="r", allow_pickle=False))

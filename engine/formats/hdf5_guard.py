@@ -4,17 +4,23 @@ External raw data, external links and virtual datasets make HDF5 open whatever p
 file is refused as a whole before anything is read, and so is one that claims more than it holds.
 """
 
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import h5py
+import numpy as np
 
 from engine.errors import RecordingError
-from engine.formats.contents import require_plausible_size
+from engine.formats.contents import SMALL_BYTES, require_plausible_size
 
 _MAX_OBJECTS: Final = 10_000
 _MAX_DEPTH: Final = 16
+_MOST_EXPANSION: Final = 1032
+"""Of zlib."""
+
+_CHECKSUM_BYTES: Final = 4
 _FILTERS: Final = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 
 
@@ -66,3 +72,21 @@ def _require_own_data(dataset: h5py.Dataset, where: str) -> None:
             "Save it with zlib, or without compression."
         )
     require_plausible_size(dataset.size * dataset.dtype.itemsize, dataset.id.get_storage_size(), where)
+    if h5py.h5z.FILTER_DEFLATE in filters:
+        _require_chunks(dataset, where)
+
+
+def _require_chunks(dataset: h5py.Dataset, where: str) -> None:
+    """Refuse a chunk that zlib would unpack to more than a chunk has: HDF5 itself would give it all that memory."""
+    n_bytes = int(np.prod(dataset.chunks)) * dataset.dtype.itemsize
+    require_plausible_size(n_bytes, max(dataset.id.get_storage_size(), 1), f"{where}, one chunk of it,")
+    for index in range(dataset.id.get_num_chunks()):
+        info = dataset.id.get_chunk_info(index)
+        if info.size * _MOST_EXPANSION <= SMALL_BYTES:
+            continue
+        _, packed = dataset.id.read_direct_chunk(info.chunk_offset)
+        if len(zlib.decompressobj().decompress(packed, n_bytes + _CHECKSUM_BYTES + 1)) > n_bytes + _CHECKSUM_BYTES:
+            raise RecordingError(
+                f"{where}: a chunk unpacks to more than the {n_bytes:,} bytes that it has. Nothing of it was read. "
+                "It is damaged or made to fill the memory: get it again from whoever wrote it."
+            )

@@ -50,7 +50,11 @@ def assembly(ids, responses, *, sites=SITES, repeats=1, seed=0, bins=((70, 170),
             "repetition": repetition,
             "object_name": [f"object-{index % 3}" for index in shown],
         },
-        "neuroid": {"neuroid_id": list(sites), "region": ["V4", "V4", "IT"][: len(sites)], "animal": ["M"] * len(sites)},
+        "neuroid": {
+            "neuroid_id": list(sites),
+            "region": ["V4", "V4", "IT"][: len(sites)],
+            "animal": ["M"] * len(sites),
+        },
         "time_bin": {"time_bin_start": [begin for begin, _ in bins], "time_bin_end": [end for _, end in bins]},
     }
     coords = {name: (dim, column) for dim, columns in levels.items() for name, column in columns.items()}
