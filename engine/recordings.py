@@ -368,8 +368,9 @@ def _open_majajhong2015() -> Recording:
             f"{majajhong2015.COLLECTION} is not on this machine: {folder / wrong[0]} is missing or damaged. "
             f"Run: unitscope fetch {majajhong2015.COLLECTION} (or, with files that you have, --from DIR)."
         )
-    given = Given(name=majajhong2015.COLLECTION, source=majajhong2015.SOURCE, licence=majajhong2015.LICENCE)
-    found = arguments(folder / majajhong2015.FILES[0].name, given)
+    data, table, images = (folder / file.name for file in majajhong2015.FILES)
+    about = {"source": majajhong2015.SOURCE, "licence": majajhong2015.LICENCE}
+    found = arguments(data, Given(images, table, name=majajhong2015.COLLECTION, **about))
     size_deg = majajhong2015.SIZE_DEG if found["size_deg"] is None else found["size_deg"]
     return Recording.from_arrays(
         **found | {"size_deg": size_deg, "attrs": found["attrs"] | {"holds": majajhong2015.HOLDS}}

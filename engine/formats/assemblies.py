@@ -189,7 +189,7 @@ def _trials(values: np.ndarray, code: np.ndarray, n_stimuli: int) -> np.ndarray:
 def _site_coords(data: xr.DataArray) -> dict[str, np.ndarray]:
     left_out = {*_SITE_IDS, *_TAKEN}
     names = [str(n) for n, c in data.coords.items() if c.dims == ("neuroid",) and n not in left_out]
-    return {name: column for name in names if (column := _column(data[name].values)) is not None}
+    return {name: column for name in names if (column := _column(data[name].values, name)) is not None}
 
 
 def _stimulus_coords(data: xr.DataArray, code: np.ndarray) -> dict[str, np.ndarray]:
@@ -199,7 +199,7 @@ def _stimulus_coords(data: xr.DataArray, code: np.ndarray) -> dict[str, np.ndarr
     for name, coordinate in data.coords.items():
         if coordinate.dims != ("presentation",) or name in {"presentation", "repetition", *_STIMULUS_IDS, *_TAKEN}:
             continue
-        column = _column(coordinate.values)
+        column = _column(coordinate.values, str(name))
         if column is None:
             continue
         by_stimulus = column[first]
@@ -209,9 +209,9 @@ def _stimulus_coords(data: xr.DataArray, code: np.ndarray) -> dict[str, np.ndarr
     return found
 
 
-def _column(values: np.ndarray) -> np.ndarray | None:
+def _column(values: np.ndarray, name: str) -> np.ndarray | None:
     """Return a coordinate as text or numbers; None if it is something else."""
-    column = plain_column(values)
+    column = plain_column(values, f"coordinate {name!r}")
     if column.dtype.kind == "O" and not all(isinstance(value, str) for value in column.tolist()):
         return None
     return column if column.dtype.kind in "biufUO" else None

@@ -1,5 +1,6 @@
 """What one file of responses tells: exactly that, before images are found and everything is checked."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -76,6 +77,7 @@ def require_plausible_size(n_bytes: int, stored_bytes: int, where: str) -> None:
 def as_text(values: Any, what: str, where: str) -> list[str]:
     """Return labels of a file as text: text as it is, whole numbers in digits; nothing else can be an id."""
     array = np.asarray(values)
+    require_unicode(array, where)
     if array.dtype.kind in "iu":
         return [str(number) for number in array.tolist()]
     listed = [
@@ -86,3 +88,19 @@ def as_text(values: Any, what: str, where: str) -> list[str]:
         found = repr(wrong[0]) if wrong else f"an array of shape {array.shape}"
         raise RecordingError(f"{where}: {what} must be one text for each, got {found}. Write the ids as text.")
     return listed
+
+
+def require_unicode(values: np.ndarray, where: str) -> None:
+    """Pass if fixed-width text holds characters only: numpy takes any 32 bits from a file for one.
+
+    Raises
+    ------
+    RecordingError
+        If it holds a number beyond the last character of Unicode.
+    """
+    if values.dtype.kind == "U" and values.size and values.dtype.itemsize:
+        native = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
+        if int(native.view(np.uint32).max()) > sys.maxunicode:
+            raise RecordingError(
+                f"{where}: a text holds characters that do not exist. The file is damaged: copy it again."
+            )

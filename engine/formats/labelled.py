@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from engine.errors import RecordingError
-from engine.formats.contents import Contents, as_text, require_plausible_size
+from engine.formats.contents import Contents, as_text, require_plausible_size, require_unicode
 from engine.schema import REGION, REPEAT, SITE, STIMULUS
 
 _RELATIVE_ERROR = 1e-5
@@ -69,11 +69,12 @@ def _responses(dataset: xr.Dataset, where: str) -> np.ndarray:
 
 def _along(dataset: xr.Dataset, dim: str) -> dict[str, np.ndarray]:
     names = [name for name, variable in dataset.coords.items() if variable.dims == (dim,) and name not in (dim, REGION)]
-    return {str(name): plain_column(dataset[name].values) for name in names}
+    return {str(name): plain_column(dataset[name].values, f"coordinate {name!r}") for name in names}
 
 
-def plain_column(values: np.ndarray) -> np.ndarray:
+def plain_column(values: np.ndarray, where: str) -> np.ndarray:
     """Return a column with text as text: files give text as objects, perhaps with NaN where nothing is known."""
+    require_unicode(values, where)
     if values.dtype.kind != "O":
         return values
     listed = [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in values.tolist()]

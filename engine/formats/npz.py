@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from engine.errors import RecordingError
-from engine.formats.contents import Contents, as_text, require_plausible_size
+from engine.formats.contents import Contents, as_text, require_plausible_size, require_unicode
 
 _ALIASES: Final = {"response": "responses", "stimulus_id": "stimulus_ids", "site_id": "site_ids"}
 _OF_THE_WHOLE: Final = ("name", "size_deg", "window_ms", "source", "licence", "response_unit", "simulated")
@@ -93,7 +93,9 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> np.
         content = file.read(n_bytes + 1)  # to the end, so that the zip's checksum is compared
     if len(content) != n_bytes:
         raise RecordingError(f"{where} claims {n_bytes:,} bytes and holds {len(content):,}. Write it again.")
-    return np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
+    values = np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
+    require_unicode(values, where)
+    return values
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:

@@ -178,7 +178,7 @@ def test_a_place_that_cannot_be_written_is_named(copy):
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ({"collection": "allen"}, r"There is no collection 'allen'\. Known: cowley-v4\."),
+        ({"collection": "allen"}, r"There is no collection 'allen'\. Known: cowley-v4, majajhong2015\."),
         ({"sessions": ["190000"]}, r"there is no session '190000'\. 12 sessions have all they need: 190923, 190925"),
         (
             {"sessions": ["190924"]},

@@ -258,7 +258,8 @@ def test_names_that_nobody_knows_are_answered_with_those_that_exist(tmp_path):
     ):
         open_recording("cowley-v4/190923")
     with pytest.raises(
-        RecordingError, match=r"is no saved recording: it has no manifest.json\. Make one with Recording"
+        RecordingError,
+        match=r"holds no responses; expected one of \.nc, .* or a saved recording with its manifest\.json",
     ):
         open_recording(tmp_path)
 
