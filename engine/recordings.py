@@ -274,7 +274,12 @@ def _open_path(name: str | os.PathLike[str], given: Given) -> Recording:
         raise RecordingError(f"{name} is an address; recordings are opened from this machine. Download it first.")
     if not path.exists():
         raise RecordingError(f"There is no recording {str(name)!r}. {_known()}")
-    return Recording.from_arrays(**arguments(path, given))
+    try:
+        return Recording.from_arrays(**arguments(path, given))
+    except RecordingError as error:
+        if str(path.parent) in str(error):
+            raise
+        raise type(error)(f"{path}: {error}") from error
 
 
 def list_recordings() -> pd.DataFrame:

@@ -14,6 +14,7 @@ import numpy as np
 
 from engine.errors import RecordingError
 from engine.formats.contents import SMALL_BYTES, require_plausible_size
+from engine.formats.hdf5_texts import has_texts, require_short_texts
 
 _MAX_OBJECTS: Final = 10_000
 _MAX_DEPTH: Final = 16
@@ -40,6 +41,8 @@ def require_self_contained(path: Path) -> None:
                 raise RecordingError(f"{path} has more than {_MAX_OBJECTS:,} parts; a recording has a few.")
             if isinstance(found, h5py.Dataset):
                 _require_own_data(found, f"{path}: {name}")
+                if has_texts(found):
+                    require_short_texts(found, path, f"{path}: {name}")
 
 
 def _objects(group: h5py.Group, where: str, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:

@@ -149,6 +149,14 @@ def test_1000_mutated_files(tmp_path):
     print(dict(outcomes))
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_1000_mutated_hdf5_files(tmp_path, monkeypatch):
+    """HDF5 is the one format that C code takes apart from its first byte on."""
+    monkeypatch.setattr("tests.engine.formats.test_fuzz.FORMATS", ["assembly.nc", "labelled.nc", "old.h5"])
+    print(dict(fuzz(tmp_path, 1000, seed=2)))
+
+
 def test_the_fuzz_would_see_changed_numbers():
     """Negative control: one response that differs in its last bit, or one pixel, is another content."""
     images = np.repeat(np.arange(6, dtype=np.uint8), 12).reshape(6, 3, 4)
