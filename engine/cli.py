@@ -225,9 +225,15 @@ def check_data(recording: str, save: Path | None, **said: Any) -> None:
     unitscope check-data session.csv --images images.zip --save ~/recordings/session
     """
     from engine.data_checks import check_data as check
+    from engine.formats.given import NOTES, checksum_line
+    from engine.formats.opening import is_readable
+    from engine.recording_files import MANIFEST
 
     opened = _open_recordings((recording,), said)[0]
     click.echo(check(opened).describe())
+    if is_readable(Path(recording)) and not (Path(recording) / MANIFEST).exists():
+        line = checksum_line(Path(recording))
+        click.echo(f"To notice any change of the file, write into {NOTES} beside it: {line}")
     if save is not None:
         click.echo(f"saved: unitscope match NETWORK {opened.save(save)}")
 

@@ -154,6 +154,11 @@ def require_checksums(folder: Path, pins: Mapping[str, str]) -> None:
             )
 
 
+def checksum_line(path: Path) -> str:
+    """Return what to write into ``recording.toml`` so that any change of a file is noticed."""
+    return f'[sha256] "{path.name}" = "{sha256_of(path)}"'
+
+
 def sha256_of(path: Path) -> str:
     """Return the sha256 of a file, in hexadecimal; of a folder that of its files' names and sha256, in order."""
     if path.is_dir():

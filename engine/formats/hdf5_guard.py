@@ -14,6 +14,7 @@ import numpy as np
 
 from engine.errors import RecordingError
 from engine.formats.contents import SMALL_BYTES, require_plausible_size
+from engine.formats.hdf5_attributes import require_short_attributes
 from engine.formats.hdf5_texts import has_texts, require_short_texts
 
 _MAX_OBJECTS: Final = 10_000
@@ -36,9 +37,12 @@ def require_self_contained(path: Path) -> None:
         If it is no HDF5 file.
     """
     with h5py.File(path, "r") as file:
+        require_short_attributes(file, path, str(path))
         for n_objects, (name, found) in enumerate(_objects(file, str(path))):
             if n_objects > _MAX_OBJECTS:
                 raise RecordingError(f"{path} has more than {_MAX_OBJECTS:,} parts; a recording has a few.")
+            if isinstance(found, h5py.HLObject):
+                require_short_attributes(found, path, f"{path}: {name}")
             if isinstance(found, h5py.Dataset):
                 _require_own_data(found, f"{path}: {name}")
                 if has_texts(found):

@@ -34,8 +34,8 @@ _MAX_ORDER_BYTES: Final = 2**26
 
 
 def is_readable(path: Path) -> bool:
-    """Return whether ``path`` looks like responses in one of the formats: a file, a zarr folder, a folder with one."""
-    return (path.is_file() and path.suffix.lower() in _READERS) or is_zarr(path) or path.is_dir()
+    """Return whether ``path`` looks like responses in one of the formats: a file, or a zarr folder."""
+    return (path.is_file() and path.suffix.lower() in _READERS) or is_zarr(path)
 
 
 def arguments(path: Path, given: Given) -> dict[str, Any]:
