@@ -4,11 +4,14 @@ import os
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import dask.array  # noqa: F401 (xarray loads it when it first writes; a process that is forked has it already)
 import numpy as np
 import xarray as xr
+import zarr
 
 from engine.schema import SITE, STIMULUS
 from engine.store import Run, add_group, find_run, open_parts, run_lock, write_run
@@ -66,12 +69,14 @@ def counts(seed: int = 0, n: int = 30) -> xr.Dataset:
 def layer_result(index: int) -> xr.Dataset:
     """The result of one layer: noise, so that a wrong byte cannot go unseen."""
     rng = np.random.default_rng(index)
-    return xr.Dataset({"sums": (("unit", "site"), rng.normal(size=(2000, 10))), "n": ((), index)})
+    return xr.Dataset({"sums": (("unit", "site"), rng.normal(size=(500, 10))), "n": ((), index)})
 
 
 def merged(parts: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
-    """The groups of a run made of the results of its layers."""
-    return {name.replace("/", "."): part for name, part in parts.items()} | {"recording": recording()}
+    """The groups of a run made of the results of its layers, six to a group."""
+    results = list(parts.values())
+    groups = {f"layers{k}": xr.concat(results[k : k + 6], "layer") for k in range(0, len(results), 6)}
+    return groups | {"recording": recording()}
 
 
 def layer_names() -> list[str]:
@@ -140,6 +145,7 @@ def write_beside_others(root: Path, seconds: float, writer: int) -> None:
         same = xr.Dataset({name: (("a", "b"), np.full((50, 50), value)) for name in "pqr"})
         add_group(run, "decoding", same, {"key": str(value)})
         n_written += 1
+        time.sleep(0.02)
     (root / f"writer{writer}").write_text(str(n_written))
 
 
@@ -156,8 +162,33 @@ def read_beside_others(root: Path, seconds: float, reader: int) -> None:
         assert values == {int(dataset.attrs["key"])}
         assert not np.isnan(run.dataset("recording")["response"].values).all()
         n_read += 1
+        time.sleep(0.01)
     (root / f"reader{reader}").write_text(str(n_read))
 
 
 def _opened(root: Path) -> Run | None:
     return Run(root / "runs" / DIGEST) if (root / "runs" / DIGEST).exists() else None
+
+
+def write_naively_beside_others(root: Path, seconds: float, writer: int) -> None:
+    """Replace one group again and again as xarray suggests; another writer may be in its way."""
+    end, n_written = time.monotonic() + seconds, 0
+    while time.monotonic() < end and not (root / "bad").exists():
+        value = 1000 * writer + n_written
+        same = xr.Dataset({name: (("a", "b"), np.full((50, 50), float(value))) for name in "pqr"})
+        with suppress(OSError, ValueError, KeyError, zarr.errors.BaseZarrError):
+            same.to_zarr(root / "naive.zarr", mode="w", consolidated=False)
+        n_written += 1
+
+
+def read_naively_beside_others(root: Path, seconds: float, reader: int) -> None:
+    """Read that group again and again; says when what came is not what one writer wrote."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not (root / "bad").exists():
+        try:
+            dataset = xr.open_zarr(root / "naive.zarr", chunks=None, consolidated=False).load()
+            values = {value for name in "pqr" for value in np.unique(dataset[name].values)}
+        except (OSError, ValueError, KeyError, RuntimeError, zarr.errors.BaseZarrError):
+            continue
+        if len(values) > 1 or np.isnan(list(values)).any():
+            (root / "bad").write_text(str(values))

@@ -61,21 +61,21 @@ def contents(run: Path) -> dict[str, bytes]:
     return {str(path.relative_to(run)): path.read_bytes() for path in (run / "data.zarr").rglob("*") if path.is_file()}
 
 
-def kill_and_resume(tmp_path: Path, n: int) -> dict[str, int]:
+def kill_and_resume(tmp_path: Path, n: int, seed: int = 0) -> dict[str, int]:
     expected = contents(compute(tmp_path / "uninterrupted").path)
     results = {name: layer_result(i) for i, name in enumerate(layer_names())}
     duration = seconds_of("compute", tmp_path / "timed")
-    moments = (np.arange(n) + np.random.default_rng(0).random(n)) * duration / n
-    counted = {"unfinished": 0, "with parts": 0, "with run": 0}
+    moments = (np.arange(n) + np.random.default_rng(seed).random(n)) * duration / n
+    counted = {"killed": 0, "among layers": 0, "with the run": 0}
     for index, seconds in enumerate(moments):
         root = tmp_path / f"killed{index}"
-        counted["unfinished"] += not killed_after("compute", root, seconds)
+        counted["killed"] += not killed_after("compute", root, seconds)
         parts = open_parts(root, DIGEST)
-        counted["with parts"] += bool(list(parts))
+        counted["among layers"] += bool(list(parts))
         for name in parts:
             xr.testing.assert_identical(parts.read(name), results[name])
         if (root / "runs" / DIGEST).exists():
-            counted["with run"] += 1
+            counted["with the run"] += 1
             run = Run(root / "runs" / DIGEST)
             assert run.verify() == []
             assert set(run.names) >= merged(results).keys()
@@ -87,22 +87,21 @@ def kill_and_resume(tmp_path: Path, n: int) -> dict[str, int]:
     return counted
 
 
-@pytest.mark.timeout(600)
 def test_killed_at_any_moment_a_store_is_readable_and_goes_on_to_the_same_bytes(tmp_path):
     """Moments are spread over the whole of it; a thousand of them are killed under the mark slow."""
-    counted = kill_and_resume(tmp_path, 12)
+    counted = kill_and_resume(tmp_path, 40)
     print(counted)
-    assert counted["unfinished"] > 6
-    assert counted["with parts"] > 1
+    assert counted["killed"] > 20
+    assert counted["among layers"] > 2
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(7200)
-def test_killed_a_thousand_times_a_store_is_readable_and_goes_on_to_the_same_bytes(tmp_path):
-    print(kill_and_resume(tmp_path, 1000))
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_killed_two_hundred_times_of_a_thousand_a_store_goes_on_to_the_same_bytes(tmp_path, seed):
+    print(kill_and_resume(tmp_path, 200, seed))
 
 
-@pytest.mark.timeout(600)
 def test_a_naive_writer_fails_when_it_is_killed(tmp_path):
     duration = seconds_of("compute_naively", tmp_path / "timed")
     rng = np.random.default_rng(0)
@@ -126,23 +125,59 @@ def all_present_layers_are_right(root: Path) -> bool:
     return True
 
 
+class HalfWritten:
+    """A file of which a refused write has taken half, as on a full disk."""
+
+    def __init__(self, file, is_refused, code: int) -> None:
+        self.file, self.is_refused, self.code = file, is_refused, code
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.file.close()
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+    def write(self, content):
+        if self.is_refused():
+            self.file.write(content[: len(content) // 2])
+            self.file.flush()
+            raise OSError(self.code, os.strerror(self.code))
+        return self.file.write(content)
+
+
 class Failing:
     """Counts the calls that change the disk, and refuses the one at ``at``."""
 
     def __init__(self, monkeypatch, code: int) -> None:
         self.code, self.at, self.calls = code, 0, itertools.count()
-        for module, name in [(os, "replace"), (os, "mkdir"), (builtins, "open")]:
-            monkeypatch.setattr(module, name, self.wrapped(getattr(module, name), name))
-        monkeypatch.setattr(os, "fsync", self.wrapped(lambda descriptor: None, "fsync"))
+        for module, name in [(os, "replace"), (os, "mkdir")]:
+            monkeypatch.setattr(module, name, self.wrapped(getattr(module, name)))
+        monkeypatch.setattr(builtins, "open", self.opening(open))
+        monkeypatch.setattr(os, "fsync", self.wrapped(lambda descriptor: None))
 
-    def wrapped(self, call, name):
+    def is_refused(self) -> bool:
+        return bool(self.at) and next(self.calls) == self.at
+
+    def wrapped(self, call):
         def refusing(*arguments, **settings):
-            writes = self.at and (name != "open" or "w" in str(arguments[1:2]))
-            if writes and next(self.calls) == self.at:
+            if self.is_refused():
                 raise OSError(self.code, os.strerror(self.code))
             return call(*arguments, **settings)
 
         return refusing
+
+    def opening(self, call):
+        refusing = self.wrapped(call)
+
+        def opened(*arguments, **settings):
+            if "w" not in str(arguments[1:2]):
+                return call(*arguments, **settings)
+            return HalfWritten(refusing(*arguments, **settings), self.is_refused, self.code)
+
+        return opened
 
     def every_moment(self, write):
         """Call ``write`` with the first, second, ... such call refused, until none is; yields the error, or ''.
@@ -171,8 +206,8 @@ class Failing:
     ],
 )
 def test_whatever_the_disk_refuses_nothing_half_written_is_seen(tmp_path, monkeypatch, code, moments, message):
-    other = write_run(tmp_path, "ba5e" * 16, {"counts": counts()}, manifest())
-    groups = {"recording": recording(), "counts": counts()}
+    other = write_run(tmp_path, "ba5e" * 16, {"counts": few()}, manifest())
+    groups = {"recording": recording(), "counts": few()}
     errors = []
     failing = Failing(monkeypatch, code)
     refused = failing.every_moment(lambda: write_run(tmp_path, DIGEST, groups, manifest()))
@@ -194,20 +229,25 @@ def test_whatever_the_disk_refuses_nothing_half_written_is_seen(tmp_path, monkey
     assert sorted(path.name for path in tmp_path.iterdir()) == ["locks", "runs"]
 
 
+def few(seed: int = 0) -> xr.Dataset:
+    """Few files: every call that writes one is refused in turn, with all the others done anew each time."""
+    return counts(seed)[["count", "total"]].drop_vars("layer")
+
+
 def test_a_refused_analysis_leaves_the_earlier_one(tmp_path, monkeypatch):
-    run = write_run(tmp_path, DIGEST, {"counts": counts()}, manifest())
-    add_group(run, "decoding", counts(1), {"key": "1"})
+    run = write_run(tmp_path, DIGEST, {"counts": few()}, manifest())
+    add_group(run, "decoding", few(1), {"key": "1"})
     failing = Failing(monkeypatch, errno.ENOSPC)
     n_errors = 0
-    for error in failing.every_moment(lambda: add_group(run, "decoding", counts(2), {"key": "2"})):
+    for error in failing.every_moment(lambda: add_group(run, "decoding", few(2), {"key": "2"})):
         n_errors += error != ""
         assert "No space left" in error or not error
         assert run.verify() == []
         seed = int(run.attributes("decoding")["key"])
-        xr.testing.assert_equal(run.dataset("decoding"), counts(seed))
-        add_group(run, "decoding", counts(1), {"key": "1"})
+        xr.testing.assert_equal(run.dataset("decoding"), few(seed))
+        add_group(run, "decoding", few(1), {"key": "1"})
     assert n_errors > 20
-    xr.testing.assert_equal(run.dataset("decoding"), counts(2))
+    xr.testing.assert_equal(run.dataset("decoding"), few(2))
 
 
 def test_a_refused_part_leaves_the_earlier_one(tmp_path, monkeypatch):
@@ -221,7 +261,7 @@ def test_a_refused_part_leaves_the_earlier_one(tmp_path, monkeypatch):
         xr.testing.assert_equal(found, counts(1) if found.equals(counts(1)) else counts(2))
         kept += found.equals(counts(1))
         parts.write("conv1", counts(1))
-    assert kept == 2  # open, replace
+    assert kept == 3  # open, write, replace
     assert len(list(parts.folder.iterdir())) == 1
 
 
@@ -291,9 +331,20 @@ def share_a_store(root: Path, seconds: float) -> None:
 
 
 def test_writers_and_readers_share_a_store(tmp_path):
-    share_a_store(tmp_path, 5)
+    share_a_store(tmp_path, 10)
 
 
 @pytest.mark.slow
 def test_writers_and_readers_share_a_store_for_a_minute(tmp_path):
     share_a_store(tmp_path, 60)
+
+
+def test_a_naive_store_gives_its_readers_mixed_values(tmp_path):
+    work = [small_runs.write_naively_beside_others] * 2 + [small_runs.read_naively_beside_others] * 2
+    processes = [PROCESSES.Process(target=one, args=(tmp_path, 60, index)) for index, one in enumerate(work)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        process.close()
+    assert (tmp_path / "bad").exists(), "no reader saw a mixture in a minute: this test would not see a bad store"
