@@ -28,12 +28,16 @@ def store_root(store: str | os.PathLike[str] | None = None) -> Path:
 
 
 def find_run(root: str | os.PathLike[str], digest: str) -> Run | None:
-    """Return the run of ``digest`` if the store holds it and every file of it is what was written, else None."""
+    """Return the run of ``digest`` if the store holds it and every file that it was written with is unchanged.
+
+    Else None. An analysis that was added and is damaged is no reason to compute the run again: only itself is.
+    """
     try:
         run = Run(Path(root) / "runs" / digest)
     except StoreError:
         return None
-    return None if run.digest != digest or run.verify() else run
+    is_intact = run.digest == digest and not any(run.verify(name) for name in run.manifest["groups"])
+    return run if is_intact else None
 
 
 def open_run(run: str | os.PathLike[str] | Run, store: str | os.PathLike[str] | None = None) -> Run:

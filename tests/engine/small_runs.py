@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import dask.array  # noqa: F401 (xarray loads it when it first writes; a process that is forked has it already)
 import numpy as np
 import xarray as xr
 import zarr

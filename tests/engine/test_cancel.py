@@ -1,6 +1,5 @@
 """Ctrl-C or SIGTERM at any moment: all processes end within two seconds, and what was finished is kept."""
 
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -22,15 +21,13 @@ from engine.errors import MemoryBudgetError
 from engine.pipeline import plan_match
 from engine.schema import RUN_SCHEMAS
 from engine.store import open_parts
+from tests.engine.processes import PROCESSES
 from tests.engine.worked_example import Tiny, planted_recording, tiny_network
 
 PROMISED_S = 2
 HANGS_S = 10
 FEW = {"top": 5, "shuffles": 1}
 FINISHES_S = 60
-
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.engine.small_runs", "tests.engine.test_cancel"])
 
 
 class Slow(Tiny):

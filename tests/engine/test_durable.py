@@ -3,7 +3,6 @@
 import builtins
 import errno
 import itertools
-import multiprocessing
 import os
 import shutil
 import time
@@ -17,6 +16,7 @@ import zarr
 from engine.errors import StoreError
 from engine.store import Run, add_group, find_run, list_runs, open_parts, run_lock, write_run
 from tests.engine import small_runs
+from tests.engine.processes import PROCESSES
 from tests.engine.small_runs import (
     DIGEST,
     N_LAYERS,
@@ -29,9 +29,6 @@ from tests.engine.small_runs import (
     merged,
     recording,
 )
-
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.engine.small_runs"])
 
 
 def killed_after(work: str, root: Path, seconds: float) -> bool:

@@ -1,9 +1,5 @@
 """From network and recording to a stored run: exact, whatever the batch, resumed after a kill."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +12,10 @@ from torch import nn
 
 import engine
 from engine.errors import LayerError, MemoryBudgetError, SettingsError
+from engine.matching import exact_float32
 from engine.pipeline import plan_match
 from engine.schema import RUN_SCHEMAS, require
+from tests.engine.processes import PROCESSES
 from tests.engine.worked_example import IMAGE, activations, images, planted_recording, tiny_network, to_input
 
 QUIET = {"progress": False, "memory": "1GiB"}
@@ -275,6 +273,15 @@ def test_another_description_of_the_recording_is_another_run(network):
     assert [run.dataset("reliability").attrs["method"][:7] for run in runs] == ["not ava", "Poisson"]
 
 
+def put_aside(change: str, said) -> None:
+    exec(change, {"torch": torch})
+    backends = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
+    before = [backend.fp32_precision for backend in backends]
+    with exact_float32():
+        inside = [backend.fp32_precision for backend in backends]
+    said.send((before, inside, [backend.fp32_precision for backend in backends]))
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -284,16 +291,16 @@ def test_another_description_of_the_recording_is_another_run(network):
     ],
 )
 def test_what_the_user_set_for_float32_is_put_aside_and_comes_back(change):
-    told = f"""
-import torch
-from engine.matching import exact_float32
-{change}
-before = (torch.backends.cuda.matmul.fp32_precision, torch.backends.mkldnn.matmul.fp32_precision)
-with exact_float32():
-    assert torch.backends.cuda.matmul.fp32_precision == torch.backends.mkldnn.matmul.fp32_precision == 'ieee'
-assert (torch.backends.cuda.matmul.fp32_precision, torch.backends.mkldnn.matmul.fp32_precision) == before
-"""
-    subprocess.run([sys.executable, "-c", told], check=True, timeout=120)
+    receiver, sender = PROCESSES.Pipe(duplex=False)
+    process = PROCESSES.Process(target=put_aside, args=(change, sender))
+    process.start()
+    before, inside, after = receiver.recv()
+    process.join()
+    process.close()
+    for end in (receiver, sender):
+        end.close()
+    assert inside == ["ieee", "ieee"]
+    assert after == before != inside
 
 
 @pytest.mark.gpu
@@ -347,33 +354,53 @@ def test_an_interrupted_match_goes_on_and_ends_with_the_same_numbers(network, tm
         xr.testing.assert_identical(resumed.dataset(name), whole.dataset(name))
 
 
-KILLED = """
-import sys, torch
-torch.set_num_threads(1)
-import engine
-from tests.engine.worked_example import planted_recording, tiny_network
-network = tiny_network()
-print("started", flush=True)
-engine.match(network, planted_recording(network, noise=0.7), store=sys.argv[1], progress=False, memory="1GiB")
-print("done", flush=True)
-"""
+def match_and_say(root: Path, said) -> None:
+    torch.set_num_threads(1)
+    made = tiny_network()
+    recording = planted_recording(made, noise=0.7)
+    said.send("started")
+    engine.match(made, recording, store=root, **QUIET)
+    said.send("done")
+
+
+def killed_after(root: Path, seconds: float) -> bool:
+    """Match in a process and kill -9 it; says whether it was done before."""
+    receiver, sender = PROCESSES.Pipe(duplex=False)
+    process = PROCESSES.Process(target=match_and_say, args=(root, sender))
+    process.start()
+    sender.close()
+    assert receiver.recv() == "started"
+    done = receiver.poll(seconds)
+    process.kill()
+    process.join()
+    receiver.close()
+    process.close()
+    return done
+
+
+def kill_and_go_on(network, folder: Path, n: int) -> int:
+    """Kill a match ``n`` times in the same store, each time after what was finished before, and go on."""
+    recording = planted_recording(network, noise=0.7)
+    whole = engine.match(network, recording, store=folder / "whole", **QUIET)
+    begun = time.perf_counter()
+    assert killed_after(folder / "timed", 60)
+    duration, n_killed = time.perf_counter() - begun, 0
+    for index, moment in enumerate(np.random.default_rng(0).uniform(0, duration, size=n)):
+        store = folder / f"cut{index // 4}"
+        n_killed += not killed_after(store, moment)
+        if index % 4 == 3:
+            resumed = engine.match(network, recording, store=store, **QUIET)
+            assert resumed.verify() == []
+            for name in RUN_SCHEMAS:
+                xr.testing.assert_identical(resumed.dataset(name), whole.dataset(name))
+    return n_killed
 
 
 def test_a_match_that_is_killed_anywhere_ends_with_the_same_numbers(network, tmp_path):
-    recording = planted_recording(network, noise=0.7)
-    whole = engine.match(network, recording, store=tmp_path / "whole", **QUIET)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    for wait in np.random.default_rng(0).uniform(0.0, 0.5, size=4):
-        process = subprocess.Popen(
-            [sys.executable, "-c", KILLED, str(tmp_path / "cut")], stdout=subprocess.PIPE, text=True, env=environment
-        )
-        assert process.stdout is not None
-        assert process.stdout.readline() == "started\n"
-        time.sleep(wait)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-    resumed = engine.match(network, recording, store=tmp_path / "cut", **QUIET)
-    assert resumed.verify() == []
-    for name in RUN_SCHEMAS:
-        xr.testing.assert_identical(resumed.dataset(name), whole.dataset(name))
+    assert kill_and_go_on(network, tmp_path, 4)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_match_that_is_killed_a_hundred_times_ends_with_the_same_numbers(network, tmp_path):
+    print(f"{kill_and_go_on(network, tmp_path, 100)} of 100 killed before their end")
