@@ -29,6 +29,8 @@ class Check:
     """What was looked at, and the largest difference; where it fails, what and where."""
     is_passed: bool | None
     """None where the run has not what it would take to tell."""
+    bound: str = ""
+    """Within what it must lie, where a number is measured."""
 
 
 def check_run(run: Run) -> list[Check]:

@@ -406,6 +406,35 @@ def bench(network: str, peers: str, output: Path | None, **settings: Any) -> Non
     click.echo(found.describe())
 
 
+@main.command()
+@_STORE
+@click.option("--all", "every", is_flag=True, help="Read every run of the store in full, however long it takes.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def check(store: Path | None, every: bool, as_json: bool) -> None:
+    r"""Check on this machine that numbers can be trusted: identities, a known answer, the store. Takes half a minute.
+
+    Every line says what was measured, within what it must lie, and what that claims. The exit code is 1 if a claim
+    fails. The runs of the store are read and not changed; a folder beside them is written to, and removed.
+
+    \b
+    unitscope check
+    unitscope check --store DIR --all
+    unitscope check --json > check.json
+    """
+    from engine.self_check import self_check
+    from engine.store import store_root
+
+    def told(step: str) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\r\x1b[K{step}", err=True, nl=False)
+
+    report = self_check(store_root(store), reads_all=every, told=told)
+    told("")
+    click.echo(report.to_json() if as_json else report.describe())
+    if report.n_failed:
+        raise SystemExit(1)
+
+
 def _table(table: pd.DataFrame) -> str:
     text = table.to_string(index=False, na_rep="", justify="left")
     return re.sub(r"[^\S\n]+$", "", text, flags=re.MULTILINE)

@@ -50,6 +50,8 @@ DIRECTION = [
     ["simulation"],
     ["world"],
     ["bench"],
+    ["identities", "store_trial"],
+    ["self_check"],
     ["jobs"],
     ["cli"],
 ]
