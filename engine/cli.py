@@ -25,6 +25,12 @@ _STORE = click.option(
     help="Folder of the runs. [default: $UNITSCOPE_STORE, else your data folder]",
 )
 
+_WEIGHTS = click.option(
+    "--weights",
+    help="pretrained, random, or a file.  [default: pretrained; torchvision's and timm's networks need a choice]",
+)
+_WEIGHTS_SEED = click.option("--weights-seed", default=0, show_default=True, help="Of random weights.")
+
 
 class _Commands(click.Group):
     """Says what is wrong in one sentence instead of a traceback, and finds commands of other packages."""
@@ -107,9 +113,9 @@ _SAID = ("images", "stimulus_set", "order", "region", "size_deg", "window_ms", "
 @main.command()
 @click.argument("network")
 @click.argument("recordings", nargs=-1, required=True, metavar="RECORDING...")
-@click.option("--weights", default="pretrained", show_default=True, help="pretrained, random, or a file of weights.")
-@click.option("--weights-seed", default=0, show_default=True, help="Of random weights.")
-@click.option("--layers", help="Only these layers, names separated by commas, taken literally.")
+@_WEIGHTS
+@_WEIGHTS_SEED
+@click.option("--layers", help="Only these, names or patterns separated by commas, as in 'features.*,fc'.")
 @click.option("--top", default=100, show_default=True, help="Units kept for each site.")
 @click.option("--folds", default=2, show_default=True, help="Parts for held-out values; 1: none.")
 @click.option("--shuffles", default=30, show_default=True, help="Shuffled sites for each region, for chance.")
@@ -125,7 +131,7 @@ _SAID = ("images", "stimulus_set", "order", "region", "size_deg", "window_ms", "
 def match(
     network: str,
     recordings: tuple[str, ...],
-    weights: str,
+    weights: str | None,
     weights_seed: int,
     layers: str | None,
     plan: bool,
@@ -144,12 +150,14 @@ def match(
     unitscope match squeezenet1_1 session.npz --images images.zip --region V4 --size-deg 8
     unitscope match efficientnet_lite0 cowley-v4/190923 cowley-v4/210225 --memory 8GiB
     unitscope match squeezenet1_1 cowley-v4/210325 --weights random --weights-seed 3
+    unitscope match torchvision:resnet50 builtin --weights resnet50-11ad3fa6.pth --layers 'layer?.*.relu*'
+    unitscope match mymodule:make_network builtin --plan
     unitscope match squeezenet1_1 cowley-v4/190923 cowley-v4/210225 --workers 2
     """
     opened = _open_recordings(recordings, {key: settings.pop(key) for key in _SAID})
-    loaded = engine.load_network(network, weights=weights, seed=weights_seed)
-    if layers is not None:
-        loaded = loaded.with_layers([name.strip() for name in layers.split(",")])
+    loaded = _loaded(network, weights, weights_seed, layers)
+    if plan:
+        click.echo(f"{_layers_table(loaded)}\n")
     show = sys.stderr.isatty()
     if workers or scheduler:
         _match_shared(loaded, opened, store, plan=plan, show=show, workers=workers, scheduler=scheduler, **settings)
@@ -162,6 +170,20 @@ def match(
         with freed_memory_kept(matches=len(opened)):
             for recording in opened:
                 click.echo(summary(engine.match(loaded, recording, store=store, progress=show, **settings)))
+
+
+def _loaded(network: str, weights: str | None, seed: int, layers: str | None) -> "engine.Network":
+    """Load a network with the chosen layers, and say what was taken for granted of its weights."""
+    chosen = None if layers is None else [name.strip() for name in layers.split(",")]
+    loaded = engine.load_network(network, weights=weights, seed=seed, layers=chosen)
+    if notes := loaded.metadata.get("weights_notes"):
+        click.echo(f"{loaded.name}: {notes}.", err=True)
+    return loaded
+
+
+def _layers_table(network: "engine.Network") -> str:
+    total = f"{len(network.layers)} layers, {int(network.layers['units'].sum()):,} units."
+    return f"{_table(network.layers)}\n\n{total}"
 
 
 def _match_shared(
@@ -343,31 +365,58 @@ def fetch(collection: str, sessions: tuple[str, ...], source: Path | None) -> No
 @main.command("list")
 @click.argument("what", type=click.Choice(["runs", "recordings", "networks", "layers"]), default="runs")
 @click.argument("network", required=False)
+@_WEIGHTS
+@_WEIGHTS_SEED
+@click.option("--layers", help="Only these, names or patterns separated by commas, as in 'features.*,fc'.")
 @_STORE
-def list_(what: str, network: str | None, store: Path | None) -> None:
-    r"""List runs, recordings, networks, or the layers of NETWORK.
+def list_(
+    what: str, network: str | None, weights: str | None, weights_seed: int, layers: str | None, store: Path | None
+) -> None:
+    r"""List runs, recordings, networks, or the layers of NETWORK with why the others are left out.
 
     \b
     unitscope list recordings
     unitscope list layers squeezenet1_1
+    unitscope list layers torchvision:vit_b_16 --weights random --layers 'encoder.layers.*.mlp.*'
     """
     if what == "layers":
         if not network:
             raise click.UsageError("name the network: unitscope list layers NETWORK")
-        loaded = engine.load_network(network)
-        click.echo(_table(loaded.layers))
-        click.echo(f"\n{len(loaded.layers)} layers, {int(loaded.layers['units'].sum()):,} units. Left out:")
+        loaded = _loaded(network, weights, weights_seed, layers)
+        click.echo(f"{_layers_table(loaded)} Left out:")
         click.echo(_table(loaded.left_out))
         return
     tables = {"recordings": engine.list_recordings, "networks": engine.list_networks}
     table = tables[what]() if what in tables else engine.list_runs(store).assign(digest=lambda t: t["digest"].str[:12])
     click.echo(_table(table) if len(table) else "No runs yet. Make one: unitscope match NETWORK RECORDING")
+    if what == "networks":
+        click.echo("and torchvision:NAME, timm:NAME (with --weights), MODULE:CALLABLE (a function of yours)")
+
+
+@main.command("convert-weights")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("--part", help="Which of several state dicts, by the name under which FILE holds it.")
+def convert_weights(file: Path, output: Path, part: str | None) -> None:
+    r"""Write the weights in a checkpoint FILE again as OUTPUT.safetensors, which holds tensors and nothing else.
+
+    No code of the file runs: what needs more than tensors and plain values is refused, here as everywhere.
+
+    \b
+    unitscope convert-weights checkpoint.pt mine.safetensors --part model_ema
+    unitscope match torchvision:resnet50 builtin --weights mine.safetensors
+    """
+    from engine.weights import convert_weights as convert
+
+    read = convert(file, output, part)
+    note = f", {read.note} of {file.name}" if read.note else ""
+    click.echo(f"{output}: {len(read.tensors)} tensors{note}.")
 
 
 @main.command()
 @click.argument("network")
 @click.option("--weights", default="pretrained", show_default=True, help="pretrained, random, or a file of weights.")
-@click.option("--weights-seed", default=0, show_default=True, help="Of random weights.")
+@_WEIGHTS_SEED
 @click.option("--recording", help="A real recording instead of simulated images and sites.")
 @click.option("--images", type=int, help="Simulated images.  [default: 640]")
 @click.option("--sites", type=int, help="Simulated sites.  [default: 50]")

@@ -1,11 +1,14 @@
 """Which outputs of a network are its layers? All but what only repeats another one, each with its reason.
 
 A layer is the output of a module, leaf or block, that is a float tensor, once, in the order in which outputs are
-produced. Copies are left out, since they would flood the runner-ups.
+produced. Copies are left out, since they would flood the runner-ups. Three dimensions are (batch, token, channel): the
+tokens of a transformer are positions, y = token and x = 0, in the network's own order (where it has a class token, that
+is usually the first).
 """
 
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 
 import pandas as pd
 import torch
@@ -19,6 +22,7 @@ from engine.errors import LayerError
 from engine.tracing import WHOLE_NETWORK, Output, by_unit, value_hash
 
 _INPUT = "the input"
+_WILD = frozenset("*?[")
 _PADDINGS = (padding._ConstantPadNd, padding._ReflectionPadNd, padding._ReplicationPadNd, padding._CircularPadNd)
 _HANDS_ON = (nn.Identity, nn.Flatten, nn.Unflatten, _DropoutNd, *_PADDINGS)
 
@@ -68,14 +72,17 @@ def layer_tables(
     reasons
         From ``left_out``; does not bind ``names``.
     names
-        Layers taken literally, in any order; None = all outputs without a reason.
+        Layers in any order: names taken literally, and patterns that choose from the outputs without a reason. None =
+        all of these.
 
     Raises
     ------
     LayerError
-        If a name is unknown (with the closest ones) or its output cannot be a layer, or if no layer is left.
+        If a name is unknown (with the closest ones) or its output cannot be a layer; if a pattern matches no layer; or
+        if no layer is left.
     """
     if names is not None:
+        names = _matching(outputs, reasons, names)
         _require_usable(outputs, names)
         reasons = {o.name: reasons.get(o.name, "not among the named layers") for o in outputs if o.name not in names}
     kept = [output for output in outputs if output.name not in reasons]
@@ -110,6 +117,36 @@ def require_known(known: Collection[str], names: Collection[str]) -> None:
                 f"layer {name!r} is not among the {len(known)} known ones; closest: {', '.join(map(repr, close))}. "
                 "A layer is the path of a module that runs on a probe image; 'name@2' is the second call of one."
             )
+
+
+def _matching(outputs: Sequence[Output], reasons: dict[str, str], names: Collection[str]) -> list[str]:
+    """Put in the place of every pattern the listed layers that it matches; names stay as they are."""
+    if isinstance(names, str):
+        names = [names]
+    known, listed = [o.name for o in outputs], [o.name for o in outputs if o.name not in reasons]
+    chosen: dict[str, None] = {}
+    for name in names:
+        is_pattern = isinstance(name, str) and name not in known and not _WILD.isdisjoint(name)
+        matching = [one for one in listed if fnmatchcase(one, name)] if is_pattern else [name]
+        if not matching:
+            raise LayerError(_nothing_matches(name, listed, [one for one in known if fnmatchcase(one, name)], reasons))
+        chosen |= dict.fromkeys(matching)
+    return list(chosen)
+
+
+def _nothing_matches(pattern: str, listed: Sequence[str], others: Sequence[str], reasons: dict[str, str]) -> str:
+    bare = "".join(letter for letter in pattern if letter not in _WILD)
+    close = get_close_matches(bare, listed, n=3, cutoff=0.3) or list(listed)[:3]
+    hidden = (
+        f" It matches {len(others)} that are left out, first {others[0]!r} ({reasons[others[0]]}); to take one of these "
+        "in, name it without a wildcard."
+        if others
+        else ""
+    )
+    return (
+        f"layers: {pattern!r} matches none of the {len(listed)} layers; closest: {', '.join(map(repr, close))}.{hidden} "
+        "* stands for any letters, dots too; ? for one."
+    )
 
 
 def _require_usable(outputs: Sequence[Output], names: Collection[str]) -> None:

@@ -1,6 +1,7 @@
 """Which network is it? A torch module with its preprocessing, its table of layers and where it comes from."""
 
 import sys
+import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,9 @@ from engine import layers as layer_list
 from engine import weights as weight_files
 from engine import zoo
 from engine.errors import EngineError, NetworkError
+from engine.foreign import ForeignNetwork
+from engine.from_timm import timm_network
+from engine.from_torchvision import torchvision_network
 from engine.tracing import Output, is_same, trace
 
 if TYPE_CHECKING:
@@ -26,6 +30,11 @@ if TYPE_CHECKING:
 Preprocess = Callable[[np.ndarray], torch.Tensor]
 
 _PROBE_SEED = 20180
+
+_LIBRARIES: dict[str, Callable[[str, str | Path, int], ForeignNetwork]] = {
+    "torchvision": torchvision_network,
+    "timm": timm_network,
+}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -75,7 +84,8 @@ class Network:
         name
             What results call it.
         layers
-            Names of modules, taken literally (``name@2``: the second call); None = the whole layer list.
+            Names of modules (``name@2``: the second call), taken literally whatever the layer list says; or patterns
+            such as ``features.*``, which choose from the layer list. None = the whole layer list.
         image_size
             (height, width) of the random images that it is tried on, before ``preprocess``.
         version
@@ -86,7 +96,8 @@ class Network:
         NetworkError
             If ``preprocess`` or the module fails on the images, or answers differently to the same images.
         LayerError
-            If a layer is unknown (with the closest names) or does not return a float tensor with the batch first.
+            If a layer is unknown (with the closest names) or does not return a float tensor with the batch first; if a
+            pattern matches no layer.
         """
         if not isinstance(module, nn.Module):
             raise NetworkError(f"network {name!r}: expected a torch.nn.Module, got {type(module).__name__}.")
@@ -115,12 +126,15 @@ class Network:
         )
 
     def with_layers(self, names: Collection[str]) -> "Network":
-        """Choose just these layers, taken literally, also such as ``left_out`` names: a new network, the same module.
+        """Choose just these layers: a new network, the same module.
+
+        A name is taken literally, also one that ``left_out`` has; a pattern such as ``features.*`` or ``*.conv?``
+        chooses from ``layers``, its ``*`` matches dots too.
 
         Raises
         ------
         LayerError
-            If a name is unknown or its output cannot be a layer.
+            If a name is unknown or its output cannot be a layer; if a pattern matches no layer, with the closest ones.
         """
         probe = _probe(self.preprocess, self.image_size, self.name).to(_device(self.module))
         outputs = _traced(self.module, probe, self.name, fingerprints=False)
@@ -143,41 +157,38 @@ class Network:
         return f"Network({self.name!r}, {len(self.layers)} layers, {int(self.layers['units'].sum())} units)"
 
 
-def load_network(name: str, *, weights: str | Path = "pretrained", seed: int = 0) -> Network:
+def load_network(
+    name: str, *, weights: str | Path | None = None, seed: int = 0, layers: Collection[str] | None = None
+) -> Network:
     """Load a network by its name.
 
     Parameters
     ----------
     name
-        One that ``list_networks`` names, or ``"module:callable"``, a function of yours that returns a ``Network``.
+        One that ``list_networks`` names; ``"torchvision:NAME"`` or ``"timm:NAME"``, as these libraries list them; or
+        ``"module:callable"``, a function of yours that returns a ``Network``.
     weights
         ``"pretrained"``; ``"random"``, untrained and called "NAME (random weights, seed N)"; or a file with a state
-        dict (safetensors, or written by ``torch.save``), from which tensors are read and never code.
+        dict (safetensors, or written by ``torch.save``), from which tensors are read and never code. None means
+        pretrained for what ``list_networks`` names, and is an error for networks of torchvision and timm.
     seed
         Of random weights. The global random state is neither used nor changed.
+    layers
+        Just these, as for ``Network.with_layers``; None = those that the network comes with.
 
     Raises
     ------
     NetworkError
-        If there is no such network, if its weights are not installed, or if a file does not fit.
+        If there is no such network, if its weights are not installed or cannot be had, or if a file does not fit.
+    LayerError
+        If a layer is unknown.
     """
-    if ":" in name:
-        return _foreign(name, weights)
-    entry = zoo.entry(name)
-    with torch.device("meta"):
-        module = entry.build()
-    module.to_empty(device="cpu")
-    if weights == "pretrained":
-        state = entry.pretrained()
-        title, origin = name, entry.pretrained_source
-        weight_files.fill(module, state, origin, name)
-    elif weights == "random":
-        title, origin = f"{name} (random weights, seed {seed})", f"random, seed {seed}"
-        entry.initialise(module, torch.Generator().manual_seed(seed))
+    library, colon, _ = name.partition(":")
+    if library in _LIBRARIES and colon:
+        network = _from_library(name, library, weights, seed)
     else:
-        title, origin = f"{name} (weights {Path(weights).name})", f"file {Path(weights).name}"
-        weight_files.fill(module, weight_files.read_state_dict(Path(weights)), str(weights), name)
-    return _from_zoo(entry, module.eval(), title, origin, is_pretrained=weights == "pretrained")
+        network = _of_the_user(name, weights) if colon else _from_zoo(name, weights or "pretrained", seed)
+    return network if layers is None else network.with_layers(layers)
 
 
 def list_networks() -> pd.DataFrame:
@@ -196,15 +207,43 @@ def list_networks() -> pd.DataFrame:
     )
 
 
-def _from_zoo(entry: zoo.ZooEntry, module: nn.Module, name: str, origin: str, *, is_pretrained: bool) -> Network:
+def _from_zoo(name: str, weights: str | Path, seed: int) -> Network:
+    entry = zoo.entry(name)
+    with torch.device("meta"):
+        module = entry.build()
+    module.to_empty(device="cpu")
+    notes: list[str] = []
+    if weights == "pretrained":
+        origin = entry.pretrained_source
+        weight_files.fill(module, entry.pretrained(), origin, name)
+    elif weights == "random":
+        origin = f"random, seed {seed}"
+        entry.initialise(module, torch.Generator().manual_seed(seed))
+    else:
+        origin, read = f"file {Path(weights).name}", weight_files.read_weights(Path(weights))
+        notes = [read.note, weight_files.fill(module, read.tensors, str(weights), name)]
+    return _listed(entry, module.eval(), _suffix(weights, seed), origin, "; ".join(filter(None, notes)))
+
+
+def _suffix(weights: str | Path, seed: int) -> str:
+    """Say of a network's weights what its name must say."""
+    if weights == "pretrained":
+        return ""
+    return f" (random weights, seed {seed})" if weights == "random" else f" (weights {Path(weights).name})"
+
+
+def _listed(entry: zoo.ZooEntry, module: nn.Module, suffix: str, origin: str, notes: str) -> Network:
+    name = entry.name + suffix
     probe = _probe(entry.preprocessing, (224, 224), name)
     outputs = _traced(module, probe, name, fingerprints=False)
     reasons = {output.name: "not in the zoo's list for this network" for output in outputs}
     reasons |= dict.fromkeys(entry.classifier, "classifier; name it explicitly to take it in")
     layers, left_out = layer_list.layer_tables(outputs, reasons, entry.layers)
     metadata = {"title": entry.title, **entry.metadata, "weights": origin, "classifier": list(entry.classifier)}
-    if not is_pretrained:
-        metadata |= {"title": entry.title + name.removeprefix(entry.name), "top1": float("nan"), "top1_source": ""}
+    if suffix:
+        metadata |= {"title": entry.title + suffix, "top1": float("nan"), "top1_source": ""}
+    if notes:
+        metadata["weights_notes"] = notes
     return Network(
         name=name,
         module=module,
@@ -220,19 +259,27 @@ def _largest(outputs: Sequence[Output]) -> int:
     return max((prod(output.size) for output in outputs), default=0)
 
 
-def _foreign(name: str, weights: str | Path) -> Network:
-    library, _, what = name.partition(":")
-    if library in ("torchvision", "timm"):
-        make = (
-            f"torchvision.models.{what}(weights='DEFAULT')"
-            if library == "torchvision"
-            else f"timm.create_model('{what}')"
-        )
+def _from_library(name: str, library: str, weights: str | Path | None, seed: int) -> Network:
+    if weights is None:
         raise NetworkError(
-            f"{name!r}: this version does not load {library}'s networks by name. Install it (pip install {library}) "
-            f"and hand its module over: engine.Network.from_module({make}, preprocess, name={what!r})."
+            f"{name!r}: say which weights: 'pretrained' (downloaded by {library} unless they are on this machine), "
+            "'random' (untrained, drawn from a seed) or a file; weights=... in Python, --weights ... on the command "
+            "line."
         )
-    if weights != "pretrained":
+    built = _LIBRARIES[library](name, weights, seed)
+    suffix = _suffix(weights, seed)
+    size = built.preprocess.image_size
+    network = Network.from_module(built.module, built.preprocess, name=name + suffix, image_size=size)
+    title = name.partition(":")[2] + suffix
+    metadata = {**network.metadata, **built.metadata, "title": title, "weights": built.weights}
+    if built.notes:
+        metadata["weights_notes"] = "; ".join(built.notes)
+    return replace(network, metadata=metadata)
+
+
+def _of_the_user(name: str, weights: str | Path | None) -> Network:
+    library, _, what = name.partition(":")
+    if weights not in (None, "pretrained"):
         raise NetworkError(
             f"{name!r}: a function of yours chooses its own weights; weights={str(weights)!r} cannot apply."
         )
@@ -242,15 +289,32 @@ def _foreign(name: str, weights: str | Path) -> Network:
         except (ImportError, AttributeError) as error:
             raise NetworkError(
                 f"{name!r}: expected MODULE:CALLABLE, importable from here or installed; {error}. "
-                f"Networks known by name: {', '.join(zoo.NAMES)}."
+                f"Networks known by name: {', '.join(zoo.NAMES)}, torchvision:NAME, timm:NAME."
             ) from error
-        network = make_network()
+        except Exception as error:  # importing runs the user's code
+            raise NetworkError(f"{name!r}: importing {library} failed ({type(error).__name__}: {error}).") from error
+        network = _called(name, make_network)
     if not isinstance(network, Network):
         raise NetworkError(
             f"{name!r} returned {type(network).__name__}, expected an engine.Network: end the function with "
             "`return engine.Network.from_module(module, preprocess, name=...)`."
         )
     return network
+
+
+def _called(name: str, make_network: Any) -> Any:
+    if not callable(make_network):
+        raise NetworkError(f"{name!r} is a {type(make_network).__name__}, expected a function that returns a Network.")
+    try:
+        return make_network()
+    except EngineError:
+        raise
+    except Exception as error:  # the user's code may raise anything
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        raise NetworkError(
+            f"{name!r} failed: {type(error).__name__}: {error} ({where.filename}, line {where.lineno}). It is called "
+            "without arguments."
+        ) from error
 
 
 @contextmanager

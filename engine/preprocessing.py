@@ -36,6 +36,9 @@ class Preprocessing:
         Factor on pixels 0..255, usually 1/255 or 1.
     mean, sd
         Subtracted from, then divided into the scaled pixels; in the order of ``channels``.
+    rounding
+        Where the crop begins if the margin is odd: ``"down"``, the pixel above or left of the middle; ``"even"``, the
+        even one, as torchvision's ``center_crop``.
 
     Raises
     ------
@@ -51,6 +54,7 @@ class Preprocessing:
     scale: float = 1 / 255
     mean: tuple[float, float, float] = IMAGENET_MEAN
     sd: tuple[float, float, float] = IMAGENET_SD
+    rounding: str = "down"
 
     def __post_init__(self) -> None:
         _require(self.interpolation in ("bilinear", "bicubic"), "interpolation", "'bilinear' or 'bicubic'", self)
@@ -59,6 +63,7 @@ class Preprocessing:
         _require(self.crop is None or _is_size(self.crop), "crop", "(height, width) > 0 or None", self)
         _require(self.crop is not None or _is_size(self.resize), "crop", "(height, width), as resize is not", self)
         _require(np.isfinite(self.scale) and self.scale > 0, "scale", "a positive number", self)
+        _require(self.rounding in ("down", "even"), "rounding", "'down' or 'even'", self)
         _require(len(self.mean) == 3 and np.isfinite(self.mean).all(), "mean", "three numbers", self)
         _require(len(self.sd) == 3 and min(self.sd) > 0, "sd", "three positive numbers", self)
         if self.crop is not None and self.resize is not None:
@@ -75,7 +80,10 @@ class Preprocessing:
 
     def settings(self) -> dict[str, Any]:
         """Every setting, as plain values that go into a digest or a manifest."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        settings = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        if self.rounding == "down":  # runs that are older than this setting keep their digests
+            del settings["rounding"]
+        return settings
 
     def __call__(self, stimulus: np.ndarray) -> torch.Tensor:
         """Network input, float32 (3, h, w), of one stimulus, uint8 (height, width, 3)."""
@@ -117,7 +125,7 @@ class Preprocessing:
         """
         resized = self._resized_size(stimulus_size)
         return tuple(  # type: ignore[return-value]
-            (np.asarray(position, dtype=float) + 0.5 + (length - kept) // 2) / length
+            (np.asarray(position, dtype=float) + 0.5 + self._margin(length, kept)) / length
             for position, length, kept in zip((y, x), resized, self.image_size, strict=True)
         )
 
@@ -160,13 +168,17 @@ class Preprocessing:
 
     def _cropped(self, images: torch.Tensor) -> torch.Tensor:
         height, width = self.image_size
-        top, left = (images.shape[-2] - height) // 2, (images.shape[-1] - width) // 2
+        top, left = self._margin(images.shape[-2], height), self._margin(images.shape[-1], width)
         if top < 0 or left < 0:
             raise SettingsError(
                 f"crop {self.image_size} does not fit into a stimulus of {tuple(images.shape[-2:])} pixels; "
                 f"set resize, e.g. Preprocessing(resize={max(height, width)}, crop={self.crop})."
             )
         return images[..., top : top + height, left : left + width]
+
+    def _margin(self, length: int, kept: int) -> int:
+        """Pixels cut off above or left of what is kept; below 0 if there are too few."""
+        return round((length - kept) / 2) if self.rounding == "even" and length >= kept else (length - kept) // 2
 
 
 def _is_length(value: object) -> bool:

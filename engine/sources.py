@@ -142,10 +142,18 @@ class Source:
 def recorded_network(run: Run) -> tuple[str, dict[str, Any]] | None:
     """Return the name and the options that ``load_network`` made a run's network with; None if the run cannot tell."""
     weights, name = str(run.manifest["network"].get("weights", "")), run.network.split(" (")[0]
+    if not _names_no_code(name):
+        return None
     if weights.startswith("pretrained, "):
         return name, {"weights": "pretrained"}
     seed = re.fullmatch(r"random, seed (\d+)", weights)
     return (name, {"weights": "random", "seed": int(seed[1])}) if seed else None
+
+
+def _names_no_code(name: str) -> bool:
+    """Whether loading that name runs no code that the run chose: a run may come from anywhere, MODULE:CALLABLE is code."""
+    library, colon, _ = name.partition(":")
+    return not colon or library in ("torchvision", "timm")
 
 
 def match_command(run: Run) -> str:

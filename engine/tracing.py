@@ -19,6 +19,9 @@ WHOLE_NETWORK = "(output)"
 """Name of the output of the module itself, whose path is empty."""
 
 _ODD = -7046029254386353131  # 2**64 / golden ratio, as a signed integer
+_OVER_CHANNELS = {"linear", "layer_norm", "rms_norm"}
+"""Functions that work on the last dimension, which then holds the channels."""
+
 _PERMUTATIONS = {"permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "t", "mT"}
 
 
@@ -122,10 +125,11 @@ def trace(module: nn.Module, probe: torch.Tensor, *, fingerprints: bool = True) 
     def begin(submodule: nn.Module, args: Any) -> None:
         flow.running.append((submodule, len(outputs)))
 
-    def end(path: str, submodule: nn.Module, returned: Any) -> None:
+    def end(path: str, submodule: nn.Module, args: Any, returned: Any) -> None:
         _, n_before = flow.running.pop()
         calls[path] += 1
         with flow.paused():
+            _keep_order(args, returned)
             name = layer_name(path, calls[path])
             outputs.append(_described(name, submodule, n_before, returned, len(probe), fingerprints))
 
@@ -133,7 +137,7 @@ def trace(module: nn.Module, probe: torch.Tensor, *, fingerprints: bool = True) 
         for path, submodule in module.named_modules():
             begun = submodule.register_forward_pre_hook(begin)
             stack.callback(begun.remove)
-            ended = submodule.register_forward_hook(lambda m, _, returned, path=path: end(path, m, returned))
+            ended = submodule.register_forward_hook(lambda m, args, returned, path=path: end(path, m, args, returned))
             stack.callback(ended.remove)
         stack.enter_context(forward_only(module, probe.device.type))
         stack.enter_context(flow)
@@ -155,8 +159,6 @@ def _described(name: str, module: nn.Module, n_before: int, returned: Any, batch
     output = single_tensor(returned)
     assert output is not None
     notes = vars(output)
-    if output.ndim == 4 and (isinstance(module, nn.Linear) or len(getattr(module, "normalized_shape", ())) == 1):
-        notes["channels_last"] = True
     # Three dimensions are (batch, tokens, channels), except where the module says that it is one-dimensional.
     channels_last = not kind.endswith("1d") if output.ndim == 3 else notes.get("channels_last", False)
     units = by_unit(output, channels_last)
@@ -171,6 +173,18 @@ def _described(name: str, module: nn.Module, n_before: int, returned: Any, batch
         units.double().abs().sum().item(),
     )
     return Output(name, kind, module, n_before, None, size, channels_last, readers, values)
+
+
+def _keep_order(args: Any, returned: Any) -> None:
+    """Note of a module that gives back the shape which it was given, that its channels come last if they did there.
+
+    Its output may have passed through other shapes inside, as in attention over windows.
+    """
+    output = single_tensor(returned)
+    if output is not None and output.ndim == 4 and output.shape[1] != output.shape[-1]:
+        given = [arg for arg in args if isinstance(arg, torch.Tensor) and arg.shape == output.shape]
+        if any(vars(arg).get("channels_last") for arg in given):
+            vars(output)["channels_last"] = True
 
 
 def _problem(returned: Any, batch: int) -> str | None:
@@ -245,6 +259,9 @@ class _Dataflow(TorchFunctionMode):
         results = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
         if self._is_paused or not results or not self.running:  # without a result it read a shape, not values
             return result
+        if getattr(func, "__name__", "") in _OVER_CHANNELS:
+            for made in (other for other in results if other.ndim == 4):
+                vars(made)["channels_last"] = True
         for tensor in (leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)):
             notes = vars(tensor)
             if "readers" in notes:

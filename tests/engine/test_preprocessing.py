@@ -111,7 +111,19 @@ def test_settings_are_plain_values_and_tell_every_difference():
     assert json.loads(json.dumps(one.settings())) == one.settings()
     for other in (Preprocessing(channels="BGR"), Preprocessing(resize=256), Preprocessing(antialias=False)):
         assert other.settings() != one.settings()
-    assert set(one.settings()) == {field.name for field in dataclasses.fields(Preprocessing)}
+    every = {field.name for field in dataclasses.fields(Preprocessing)}
+    assert set(Preprocessing(rounding="even").settings()) == every
+    assert set(one.settings()) == every - {"rounding"}  # as before there was that setting: runs keep their digests
+
+
+@pytest.mark.parametrize(("length", "down", "even"), [(20, 2, 2), (21, 2, 2), (22, 3, 3), (23, 3, 4)])
+def test_an_odd_margin_is_rounded_as_told_in_the_picture_and_in_degrees(length, down, even):
+    stimulus = np.arange(length, dtype=np.uint8)[None, :, None].repeat(16, 0).repeat(3, 2)
+    for rounding, first in (("down", down), ("even", even)):
+        preprocess = Preprocessing(resize=None, crop=(16, 16), rounding=rounding, **PLAIN)
+        assert preprocess(stimulus)[0, 0, 0] == first
+        from_left = preprocess.to_stimulus(0, 0, stimulus_size=(16, length))[1]
+        assert from_left == pytest.approx((first + 0.5) / length)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +131,7 @@ def test_settings_are_plain_values_and_tell_every_difference():
     [
         ({"interpolation": "nearest"}, r"interpolation: expected 'bilinear' or 'bicubic', got 'nearest'"),
         ({"channels": "GRB"}, r"channels: expected 'RGB' or 'BGR', got 'GRB'"),
+        ({"rounding": "up"}, r"rounding: expected 'down' or 'even', got 'up'"),
         ({"resize": 0}, r"resize: expected pixels > 0, got 0"),
         ({"resize": 224, "crop": None}, r"crop: expected \(height, width\), as resize is not, got None"),
         ({"resize": 200, "crop": (224, 224)}, r"crop: expected no larger than resize, 200, got \(224, 224\)"),
