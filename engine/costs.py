@@ -8,7 +8,7 @@ import torch
 
 from engine.activations import recorded
 from engine.allocation import fresh_pages, has_pages, matches_to_come
-from engine.matching import fixed_batch
+from engine.matching import fixed_batch, halving
 from engine.networks import Network
 from engine.planning import Seconds, Way
 from engine.stimuli import Stimuli
@@ -69,7 +69,8 @@ def measure_costs(network: Network, stimuli: Stimuli, targets: Targets, device: 
     multiply_s = _seconds(lambda: columns @ values, device) / (len(columns) * values.numel())
     touch_s = _seconds(lambda: torch.rand(1, device=device) + values, device) / (2 * values.numel())
     fresh_s = _seconds(lambda: _fresh(device).fill_(1), device, tries=1) / _FRESH  # a second try gets the same pages
-    return Costs(decode_s, _reach_s(network, inputs), multiply_s, touch_s, fresh_s)
+    reach_s = halving(lambda batch: _reach_s(network, inputs[:batch]), len(inputs))
+    return Costs(decode_s, reach_s, multiply_s, touch_s, fresh_s)
 
 
 def _reach_s(network: Network, inputs: torch.Tensor) -> dict[str, float]:

@@ -45,7 +45,7 @@ def timm_network(name: str, weights: str | Path, seed: int) -> ForeignNetwork:
         module, told = _built(timm, name, model, seed), f"file {Path(weights).name}"
         read = read_weights(Path(weights))
         notes = [read.note, fill(module, read.tensors, str(weights), name)]
-    stated = module.pretrained_cfg
+    stated: Any = module.pretrained_cfg
     about = {"source": f"timm {timm.__version__}", "licence": str(stated.get("license") or "")}
     if weights == "pretrained":
         told = f"{told} {stated.get('hf_hub_id') or stated.get('url') or model}"
@@ -88,7 +88,7 @@ def timm_preprocessing(timm: Any, config: Mapping[str, Any], name: str) -> Prepr
     try:
         return Preprocessing(
             resize=larger[0] if way == "center" else larger,  # type: ignore[arg-type]
-            crop=size,  # type: ignore[arg-type]
+            crop=size,
             interpolation=stated["interpolation"],
             mean=tuple(stated["mean"]),
             sd=tuple(stated["std"]),

@@ -9,6 +9,7 @@ layers the candidates' r is that of float64 already, and their activations are k
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from errno import ENOMEM
 from itertools import pairwise
 from math import prod
 from numbers import Integral
@@ -39,6 +40,10 @@ AT_ONCE = 64
 
 PAIRS = 2**18
 """Pairs of a unit and a column that are scored at a time from sums."""
+
+_FULL = ("can't allocate memory", "not enough memory", "bad_alloc", "bad allocation", "could not create a memory object")
+_NO_THREAD = "can't start new thread"
+"""What torch's allocator, its libraries and Python say of a full memory, where the type of the error does not."""
 
 Passed = TypeVar("Passed")
 
@@ -112,7 +117,7 @@ def fixed_batch(device: torch.device) -> int:
 
 
 def halving(run: Callable[[int], Passed], batch: int) -> Passed:
-    """Return what ``run`` gives for a batch size, halved and begun again whenever a GPU's memory is not enough.
+    """Return what ``run`` gives for a batch size, halved and begun again whenever memory is not enough.
 
     Raises
     ------
@@ -122,14 +127,32 @@ def halving(run: Callable[[int], Passed], batch: int) -> Passed:
     while True:
         try:
             return run(batch)
-        except torch.OutOfMemoryError as error:
+        except (RuntimeError, MemoryError, OSError) as error:
+            if not is_out_of_memory(error):
+                raise
             if batch == 1:
-                raise MemoryBudgetError(
-                    "the GPU's memory is full with one stimulus at a time; another program may be using it. Give a "
-                    "smaller memory=, so that fewer layers share a pass, or free the GPU."
-                ) from error
+                raise memory_is_full(error) from error
         batch //= 2
-        torch.cuda.empty_cache()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory could not be had, of a GPU or of the processor."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == ENOMEM
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in (*_FULL, _NO_THREAD))
+
+
+def memory_is_full(error: BaseException, when: str = "with one stimulus at a time") -> MemoryBudgetError:
+    """Return the error for people."""
+    where = "the GPU's memory" if isinstance(error, torch.OutOfMemoryError) else "this machine's memory"
+    return MemoryBudgetError(
+        f"{where} is full {when}; another program may be using it, or a limit is set for this "
+        "process (ulimit -v, a container's). Give a smaller memory=, so that fewer layers share a pass, or free memory."
+    )
 
 
 class Matching:

@@ -41,6 +41,8 @@ from engine.matching import (
     choose_device,
     exact_float32,
     fixed_batch,
+    is_out_of_memory,
+    memory_is_full,
 )
 from engine.merging import Collect, merge_layers
 from engine.moments import PairMoments, product_dtype
@@ -283,8 +285,9 @@ class Job:
 
     @contextmanager
     def ready(self) -> Iterator[None]:
-        """Have the network on its device, exact and fast, inside the ``with``."""
+        """Have the network on its device, exact and fast, inside the ``with``; a full memory is told in a sentence."""
         with (
+            _told_if_full(),
             on_device(self.network, self.device),
             exact_float32(),
             freed_memory_kept(),
@@ -333,7 +336,8 @@ class Job:
     def write(self, root: Path, datasets: Mapping[str, xr.Dataset], seconds: float, plan: str) -> Run:
         """Write the run, which says how it was computed."""
         compute = {"device": str(self.device), "seconds": round(seconds, 1), "plan": plan}
-        return write_run(root, self.digest, datasets, {**self._about(), "compute": compute})
+        with _told_if_full():
+            return write_run(root, self.digest, datasets, {**self._about(), "compute": compute})
 
     def _arena_bytes(self, plan: Plan) -> int:
         units, n_stimuli = self.network.layers.set_index("name")["units"], len(self.targets.stimuli)
@@ -391,6 +395,16 @@ class Job:
             },
             "digests": self.digests,
         }
+
+
+@contextmanager
+def _told_if_full() -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, MemoryError, OSError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise memory_is_full(error, "in the middle of a match, of which finished layers are kept") from error
 
 
 def _lean(result: xr.Dataset) -> xr.Dataset:
