@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -27,21 +28,37 @@ def _page_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.command()
 @click.option("--store", type=click.Path(path_type=Path), help="Folder of the runs.")
 @click.option("--address", default="127.0.0.1", show_default=True, help="Interface to listen on.")
-@click.option("--allow-remote", is_flag=True, help="Let other machines connect; there is no password.")
+@click.option("--allow-remote", is_flag=True, help="Let other machines connect; takes TLS, here or at a proxy.")
+@click.option("--certfile", type=click.Path(path_type=Path), help="Certificate for TLS (PEM), with --keyfile.")
+@click.option("--keyfile", type=click.Path(path_type=Path), help="Its key (PEM).")
+@click.option(
+    "--behind-proxy",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Address of the page at the proxy that visitors go through, path included; repeat for several.",
+)
+@click.option(
+    "--host-name", "host_names", multiple=True, metavar="NAME", help="Another name of this machine; repeat for several."
+)
 @click.option(
     "--jobs/--no-jobs",
     default=None,
     help="Let visitors match and analyse on this machine.  [default: only where all of them are on it]",
 )
 @_page_options
-def serve(store: Path | None, address: str, allow_remote: bool, jobs: bool | None, port: int, show: bool) -> None:
+def serve(store: Path | None, **options: Any) -> None:
     r"""Serve the dashboard, on this machine only; its pages start, watch and cancel matches and analyses.
+
+    Open the address that it prints: the token in it lets the browser in. Addresses of the page hold no token, so that
+    they can be shared with whoever was let in.
 
     \b
     unitscope serve
     unitscope serve --store /data/runs --port 8000 --show
+    unitscope serve --behind-proxy https://lab.example.org/unitscope
+    unitscope serve --address 0.0.0.0 --allow-remote --certfile lab7.pem --keyfile lab7.key --host-name lab7.example.org
     """
-    start_server(store, port=port, address=address, allow_remote=allow_remote, show=show, jobs=jobs)
+    start_server(store, **options)
 
 
 @click.command()

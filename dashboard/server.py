@@ -1,29 +1,35 @@
-"""How is the dashboard served? On this machine only, unless the caller says otherwise in so many words."""
+"""How is the dashboard served? To whoever holds the token, on this machine only unless the caller says otherwise."""
 
-import ipaddress
-import secrets
 import signal
 import socket
 import threading
-from collections.abc import Collection
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import panel as pn
 from bokeh.server.server import Server
-from tornado.httputil import HTTPServerRequest
-from tornado.web import ErrorHandler
 
+from dashboard.access import Access
+from dashboard.doors import Doors, host_of, open_doors, shown_host
+from dashboard.gate import MOST_MESSAGE_BYTES, MOST_SESSIONS, Gate, pass_of
 from dashboard.results import Results
 from dashboard.thumbnails import patterns
 from dashboard.views import explorers
-from dashboard.views.document import query_of
+from dashboard.views.document import query_of, request_of
 from dashboard.views.session import Session
 from engine.errors import SettingsError
 
 PORT = 5006
 _UNUSED_AFTER_MS = 8_000
 _LOOK_EVERY_MS = 4_000
+_CONNECTIONS = {
+    "idle_connection_timeout": 30,
+    "body_timeout": 10,
+    "max_body_size": 1 << 16,
+    "max_buffer_size": 4 * MOST_MESSAGE_BYTES,
+}
+"""What a connection may cost that does not ask for anything: seconds and bytes."""
 
 
 def serve(
@@ -33,10 +39,10 @@ def serve(
     address: str = "127.0.0.1",
     show: bool = True,
     warm: bool = True,
-    allow_remote: bool = False,
     jobs: bool | None = None,
+    **reached: Any,
 ) -> None:
-    """Serve the dashboard until it is interrupted.
+    """Serve the dashboard until it is interrupted, and print the address that lets a browser in.
 
     Parameters
     ----------
@@ -45,26 +51,26 @@ def serve(
     port
         0 takes a free one.
     address
-        Of the interface to listen on. Anything but loopback needs ``allow_remote``: there is no password.
+        Of the interface to listen on.
     show
         Open the page in the browser.
     warm
         Build the page once before the first visitor comes.
-    allow_remote
-        Let other machines connect.
     jobs
         Let visitors have this machine match and analyse what it has; by default only where all of them are on it.
+    reached
+        How other machines may reach it, see ``dashboard.doors.open_doors``.
 
     Raises
     ------
     SettingsError
-        If the address is not of this machine alone and ``allow_remote`` was not given, or the port is taken.
+        If other machines could read what is sent, or the port is taken.
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _interrupt)
     results = Results(store)
     try:
-        _serve(results, port, address, show, warm, allow_remote, jobs)
+        _serve(results, show, port=port, address=address, warm=warm, jobs=jobs, **reached)
     finally:
         if results.jobs is not None:
             results.jobs.close()
@@ -75,15 +81,15 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt  # so that jobs end with the server, whoever ends it
 
 
-def _serve(
-    results: Results, port: int, address: str, show: bool, warm: bool, allow_remote: bool, jobs: bool | None
-) -> None:
-    options = {"port": port, "address": address, "warm": warm, "allow_remote": allow_remote, "jobs": jobs}
-    server = make_server(results, **options)  # type: ignore[arg-type]
-    where = f"http://{_host(address)}:{server.port}/"
-    print(f"unitscope is at {where}  (Ctrl+C ends it)", flush=True)
+def _serve(results: Results, show: bool, **options: Any) -> None:
+    access = Access()
+    server = make_server(results, access=access, **options)
+    entry = f"?token={access.token}"
+    for where in _places(server, **options):
+        print(f"unitscope is at {where}{entry}", flush=True)
+    print("The token lets a browser in until the server ends: Ctrl+C.", flush=True)
     if show:
-        server.io_loop.add_callback(server.show, "/")
+        server.io_loop.add_callback(server.show, f"/{entry}")
     try:
         server.io_loop.start()
     except KeyboardInterrupt:
@@ -92,92 +98,91 @@ def _serve(
         server.stop()
 
 
+def _places(
+    server: Server, *, address: str, certfile: Path | None = None, behind_proxy: Sequence[str] = (), **_: Any
+) -> list[str]:
+    scheme = "https" if certfile is not None else "http"
+    own = f"{scheme}://{shown_host(address)}:{server.port}{server.prefix}/"
+    return [f"{origin.rstrip('/')}/" for origin in behind_proxy] or [own]
+
+
 def make_server(
     store: Results | Path | str | None = None,
     *,
+    access: Access | None = None,
     port: int = PORT,
     address: str = "127.0.0.1",
     warm: bool = True,
-    allow_remote: bool = False,
     jobs: bool | None = False,
+    most_sessions: int = MOST_SESSIONS,
+    certfile: Path | None = None,
+    keyfile: Path | None = None,
+    **reached: Any,
 ) -> Server:
     """Return the server, listening; it answers once its loop runs. See :func:`serve`.
 
-    Whoever asks for jobs gives the ``Results``, and closes its jobs at the end.
+    Whoever asks for jobs gives the ``Results``, and closes its jobs at the end. ``access`` holds the token that lets
+    in; whoever gives none lets nobody in. ``most_sessions`` pages may be open at a time.
     """
-    if not allow_remote and not _is_loopback(address):
-        raise SettingsError(
-            f"{address} can be reached from other machines, and the dashboard has no password. "
-            "Serve on 127.0.0.1, or say that you mean it: --allow-remote, in Python allow_remote=True."
-        )
+    doors = open_doors(address, certfile=certfile, keyfile=keyfile, **reached)
     results = store if isinstance(store, Results) else Results(store)
-    if jobs or (jobs is None and _is_loopback(address) and not allow_remote):
+    if jobs or (jobs is None and not doors.is_remote):
         results.compute_jobs()
-
-    def page() -> None:
-        document = pn.state.curdoc
-        Session(results, query_of(document)).serve(document)
-
-    port = port or _free_port(address)
-    origins = [f"{host}:{port}" for host in {_host(address), "localhost" if _is_loopback(address) else _host(address)}]
+    if doors.is_remote:
+        results.tells_paths = False
     if warm:
         Session(results)
         explorers.warm()
+    gate = Gate(access or Access(), doors, most_sessions=most_sessions)
+    port = port or _free_port(address)
+    tls = {"ssl_certfile": str(certfile), "ssl_keyfile": str(keyfile)} if certfile is not None else {}
     try:
-        server = pn.io.server.get_server(
-            {"/": page},  # type: ignore[dict-item]
-            port=port,
-            address=address,
-            websocket_origin=origins,
-            start=False,
-            show=False,
-            location=False,
-            admin=False,
-            title="unitscope",
-            extra_patterns=patterns(results),
-            sign_sessions=True,
-            secret_key=secrets.token_urlsafe(32).encode(),
-            check_unused_sessions_milliseconds=_LOOK_EVERY_MS,
-            unused_session_lifetime_milliseconds=_UNUSED_AFTER_MS,
-        )
+        server = _listening(results, gate, port, address, tls)
     except OSError as error:
         raise SettingsError(
             f"Port {port} of {address} cannot be used ({error.strerror}). Choose another: --port 0"
         ) from error
-    if not allow_remote:
-        _only_for(server, {_host(address), "localhost"})
+    gate.keep(server)
     server.start()  # without it nobody sweeps up the sessions that were left
     return server
 
 
-def _only_for(server: Server, hosts: Collection[str]) -> None:
-    """Refuse every request under another host name: a page of that name would pass for this one.
+def _listening(results: Results, gate: Gate, port: int, address: str, tls: dict[str, str]) -> Server:
+    def page() -> None:
+        document = pn.state.curdoc
+        assert document is not None
+        assert document.session_context is not None
+        gate.remember(document.session_context.id, pass_of(request_of(document)).login)
+        document.on_session_destroyed(lambda context: gate.forget(context.id))
+        Session(results, query_of(document)).serve(document)
 
-    Tornado lets a websocket in whose Origin equals its Host before Bokeh's list of origins is asked (DNS rebinding).
-    The port may be another one: a tunnel to this machine has its own.
-    """
-    application = server._tornado
-    find = application.find_handler
+    return pn.io.server.get_server(
+        {"/": page},  # type: ignore[dict-item]
+        port=port,
+        address=address,
+        prefix=gate.doors.prefix,
+        websocket_origin=_websocket_origins(gate.doors, port, address),
+        start=False,
+        show=False,
+        location=False,
+        admin=False,
+        title="unitscope",
+        extra_patterns=patterns(results),
+        sign_sessions=True,
+        secret_key=gate.access.secret,
+        include_headers=[],  # what a browser sends would be readable in the page, cookies and all
+        include_cookies=[],
+        websocket_max_message_size=MOST_MESSAGE_BYTES,
+        http_server_kwargs=dict(_CONNECTIONS),
+        check_unused_sessions_milliseconds=_LOOK_EVERY_MS,
+        unused_session_lifetime_milliseconds=_UNUSED_AFTER_MS,
+        **tls,  # type: ignore[arg-type]
+    )
 
-    def find_for_us(request: HTTPServerRequest, **how: Any) -> Any:
-        if request.host_name in hosts:
-            return find(request, **how)
-        return application.get_handler_delegate(request, ErrorHandler, {"status_code": 403})
 
-    application.find_handler = find_for_us  # type: ignore[method-assign]
-
-
-def _is_loopback(address: str) -> bool:
-    if address == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
-
-
-def _host(address: str) -> str:
-    return f"[{address}]" if ":" in address else address
+def _websocket_origins(doors: Doors, port: int, address: str) -> list[str]:
+    """Return what Bokeh's own list holds; the gate asks more of a request."""
+    return [f"{host_of(address)}:{port}", *(origin.partition("//")[2] for origin in doors.origins)]
 
 
 def _free_port(address: str) -> int:

@@ -1,16 +1,20 @@
 """Chromium, a server of the page for it, and a visit: a fresh profile with everything that went wrong in it."""
 
 import asyncio
+import secrets
 import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from bokeh.io import doc as documents
 from bokeh.server.server import Server
 
+from dashboard.access import Access
 from dashboard.results import Results
 from dashboard.server import make_server
 
@@ -28,13 +32,15 @@ CHROMIUM = next((found for name in BROWSERS if (found := shutil.which(name))), N
 
 
 @contextmanager
-def served(store: Path | Results, *, warm: bool = False) -> Iterator[Server]:
-    """Serve the page on a free port of the loopback interface, in a thread of this process."""
+def served(store: Path | Results, *, warm: bool = False, **options: Any) -> Iterator[Server]:
+    """Serve the page on a free port of the loopback interface, in a thread of this process; ``entry`` opens it."""
     started, box = threading.Event(), []
+    access = Access(secret=secrets.token_bytes(32))
 
     def run() -> None:
         asyncio.set_event_loop(asyncio.new_event_loop())
-        box.append(make_server(store, port=0, warm=warm))
+        box.append(make_server(store, access=access, port=0, warm=warm, **options))
+        box[0].access = access
         box[0].io_loop.add_callback(started.set)
         box[0].io_loop.start()
 
@@ -47,6 +53,21 @@ def served(store: Path | Results, *, warm: bool = False) -> Iterator[Server]:
     left = len(documents._PATCHED_CURDOCS)
     documents._PATCHED_CURDOCS.clear()  # else every later test that makes a page takes a closed one for its own
     assert left == 0, f"{left} changes of a page ended with an error"
+
+
+def entry(server: Server, query: str = "") -> str:
+    """Return the address that lets a browser in and leads it to ``query``, which begins with ``?``."""
+    return f"http://127.0.0.1:{server.port}/?token={server.access.token}&{query.removeprefix('?')}"
+
+
+def cookie_of(server: Server) -> str:
+    """Return the cookie of a visitor who was let in, as a header holds it."""
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection.request("GET", f"/?token={server.access.token}")
+    answer = connection.getresponse()
+    connection.close()
+    assert answer.status == 303
+    return answer.headers["Set-Cookie"].partition(";")[0]
 
 
 class Visit:
@@ -64,7 +85,7 @@ class Visit:
         self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
         self.page.on("pageerror", lambda e: self.errors.append(str(e)))
         self.page.on("dialog", lambda d: (self.dialogs.append(d.message), d.dismiss()))
-        self.page.goto(self.base + query)
+        self.page.goto(entry(server, query))
         self.page.wait_for_selector("canvas", timeout=60_000)
         self.page.wait_for_function("() => new URLSearchParams(location.search).get('site')", timeout=20_000)
 

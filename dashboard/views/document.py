@@ -9,11 +9,13 @@ from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from bokeh.document import Document
 from tornado.ioloop import IOLoop
 
 from dashboard.theme import css_sheet
+from dashboard.troubles import told_on_page
 
 TEMPLATE = """{% from macros import embed %}<!DOCTYPE html>
 <html lang="en" data-theme="{{ us_theme }}">
@@ -23,14 +25,14 @@ TEMPLATE = """{% from macros import embed %}<!DOCTYPE html>
 <title>{{ title | e }}</title>
 <link rel="icon" href="{{ us_icon }}">
 <style>{{ us_css }}</style>
-<script>document.fonts.load("400 12px Roboto");document.fonts.load("700 12px Roboto")</script>
-{{ bokeh_css }}{{ bokeh_js }}
+<script nonce="{{ us_nonce }}">document.fonts.load("400 12px Roboto");document.fonts.load("700 12px Roboto")</script>
+{{ bokeh_css }}{{ bokeh_js | replace("<script", us_script) }}
 </head>
 <body>
 <div id="us-bar">{{ embed(roots.bar) }}</div>
 <div id="us-pages">{{ embed(roots.pages) }}</div>
 <div hidden>{{ embed(roots.browser) }}</div>
-{{ plot_script }}
+{{ plot_script | replace("<script", us_script) }}
 </body>
 </html>"""
 
@@ -44,15 +46,27 @@ body{background:var(--us-bg);color:var(--us-ink);font:12px/16px var(--us-font)}
 #us-bar{min-height:48px;background:var(--us-paper)}"""
 
 
-def variables(theme: str) -> dict[str, str]:
-    """Return what the template needs beside the roots."""
-    return {"us_theme": theme, "us_icon": _ICON, "us_css": f"{faces()}\n{css_sheet()}\n{_BODY}"}
+def variables(theme: str, document: Document | None = None) -> dict[str, str]:
+    """Return what the template needs beside the roots; every script of it carries the nonce of its request."""
+    nonce = getattr(getattr(request_of(document), "unitscope_pass", None), "nonce", "")
+    return {
+        "us_nonce": nonce,
+        "us_script": f'<script nonce="{nonce}"',
+        "us_theme": theme,
+        "us_icon": _ICON,
+        "us_css": f"{faces()}\n{css_sheet()}\n{_BODY}",
+    }
+
+
+def request_of(document: Document | None) -> Any:
+    """Return the request that a document was made for; None outside a server."""
+    context = document.session_context if document is not None else None
+    return getattr(context, "request", None)
 
 
 def query_of(document: Document | None) -> dict[str, str]:
     """Return the arguments of the address that a document was opened under."""
-    context = document.session_context if document is not None else None
-    request = getattr(context, "request", None)
+    request = request_of(document)
     if request is None:
         return {}
     return {name: values[-1].decode("utf-8", "replace") for name, values in request.arguments.items() if values}
@@ -68,7 +82,7 @@ def change_soon(document: Document, loop: IOLoop, change: Callable[[], None]) ->
     def unless_closed() -> None:
         context = document.session_context
         if context is not None and not context.destroyed:
-            document.add_next_tick_callback(change)
+            document.add_next_tick_callback(told_on_page(document, change))
 
     loop.add_callback(unless_closed)
 

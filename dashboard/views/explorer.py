@@ -19,6 +19,7 @@ from bokeh.models.annotations import Label
 from dashboard.figures.layer_strips import View
 from dashboard.figures.marks import Drawing
 from dashboard.results import Chosen, Results
+from dashboard.troubles import told_on_page
 from dashboard.views.card import Card, Look
 from dashboard.views.latest import Latest
 from dashboard.views.markup import Markup, tag
@@ -184,7 +185,7 @@ class Explorer(Card):
         if self._is_drawing or self._is_due or document is None:
             return
         self._is_due = True
-        document.add_next_tick_callback(self._follow)
+        document.add_next_tick_callback(told_on_page(document, self._follow))
 
     def _follow(self) -> None:
         self._is_due = False

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any
 
-VOID = frozenset({"img", "br", "input"})
+VOID = frozenset({"img", "br", "input", "meta"})
 
 
 class Markup(str):

@@ -17,6 +17,7 @@ from dashboard.figures.wording import fixed
 from dashboard.results import Chosen, Results
 from dashboard.state import ADDRESS, PAGES, Selection
 from dashboard.theme import Mode, bokeh_theme
+from dashboard.troubles import sentence, tell_through
 from dashboard.views import bar, colours, footer, keys, missing, working
 from dashboard.views.asks import Asks
 from dashboard.views.card import Look
@@ -88,9 +89,10 @@ class Session:
     def serve(self, document: Document | None = None) -> Document:
         """Put the session into a document of the server."""
         template = pn.Template(TEMPLATE, items={"bar": self.bar, "pages": self.shown, "browser": self.browser})
-        for name, value in variables(self.selection.theme).items():
+        for name, value in variables(self.selection.theme, document).items():
             template.add_variable(name, value)
         self._document = template.server_doc(document, title="unitscope", location=False)
+        tell_through(self._document, self)
         self._document.on_session_destroyed(self._closed)
         self._loop = IOLoop.current(instance=False)
         self._set_document_theme()
@@ -116,12 +118,15 @@ class Session:
                 case _:
                     self.controls.act(action)
         except SettingsError as error:
-            self.bar.write({"notice": str(bar.notice(self.results.told(str(error))))})
+            self.say(self.results.told(str(error)))
         except Exception:  # the text of an exception would end in the browser's console, paths included
             name = secrets.token_hex(3)
             log.exception("error %s while doing %r", name, action.get("do"))
-            told = f"That did not work (error {name}; the server's log says more). The page shows the last state."
-            self.bar.write({"notice": str(bar.notice(told))})
+            self.say(sentence(name))
+
+    def say(self, told: str) -> None:
+        """Show a sentence above the page."""
+        self.bar.write({"notice": str(bar.notice(told))})
 
     def rung(self, *, is_news: bool) -> None:
         """Take note that something has changed; the page follows on the server's loop, whichever thread says so."""

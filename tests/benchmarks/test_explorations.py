@@ -19,7 +19,7 @@ from engine.errors import EngineError
 from engine.matching import exact_float32, fixed_batch
 from engine.pooling import fast_max_pooling
 from engine.sources import Source
-from tests.browsers import served
+from tests.browsers import entry, served
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -100,7 +100,7 @@ def test_zooming_in_all_units_stays_under_a_second(chromium, matched):
     with served(run.path.parent.parent, warm=True) as server:
         time.sleep(WARMED_AFTER_S)
         page = chromium.new_page(viewport={"width": 1440, "height": 900})
-        page.goto(f"http://127.0.0.1:{server.port}/?page=site&site={site_of(run)}")
+        page.goto(entry(server, f"?page=site&site={site_of(run)}"))
         page.wait_for_function(FIND, timeout=60_000)
         place = page.evaluate(PLACE)
         page.mouse.click(place["x"], place["y"])

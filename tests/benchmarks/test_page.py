@@ -81,7 +81,7 @@ class Watched:
         self.page.on("request", lambda request: self._asked(request.url, address))
         self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.goto(f"{address}?page={page}&theme={theme}")
+        self.page.goto(f"{address}&page={page}&theme={theme}")
         self.page.wait_for_selector("[data-page]", timeout=60_000)
         self.settle()
 

@@ -8,7 +8,7 @@ import uuid
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 
-from tornado.httpclient import AsyncHTTPClient
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 _TOKEN = re.compile(r'"token":"([^"]+)"')
@@ -44,15 +44,25 @@ class Visitor:
         self.site = site
 
 
-async def visit(address: str, **query: str) -> Visitor:
+async def let_in(address: str) -> dict[str, str]:
+    """Exchange the token in the address for what a visitor's requests carry from then on."""
+    asked = HTTPRequest(address, follow_redirects=False)
+    answer = await AsyncHTTPClient().fetch(asked, raise_error=False)
+    assert answer.code == 303
+    return {"Cookie": answer.headers["Set-Cookie"].partition(";")[0]}
+
+
+async def visit(address: str, carried: dict[str, str], **query: str) -> Visitor:
     """Open the page as a browser does: fetch it, then pull the document over its websocket."""
-    fetched = await AsyncHTTPClient().fetch(f"{address}?{urlencode(query)}", request_timeout=120)
+    address = address.partition("?")[0]
+    asked = HTTPRequest(f"{address}?{urlencode(query)}", headers=carried, request_timeout=120)
+    fetched = await AsyncHTTPClient().fetch(asked)
     html = fetched.body.decode()
     token, root = _TOKEN.search(html), _ROOTS.search(html)
     assert token is not None
     assert root is not None
-    url = address.replace("http://", "ws://") + "ws"
-    connection = await websocket_connect(url, subprotocols=["bokeh", token.group(1)])
+    socket = HTTPRequest(address.replace("http://", "ws://") + "ws", headers=carried)
+    connection = await websocket_connect(socket, subprotocols=["bokeh", token.group(1)])
     for part in ({"msgid": uuid.uuid4().hex, "msgtype": "PULL-DOC-REQ"}, {}, {}):
         await connection.write_message(json.dumps(part))
     received = ""
@@ -72,7 +82,8 @@ async def send_event(connection: WebSocketClientConnection, name: str, values: d
 
 async def act(address: str, sites: list[str], n_visitors: int, every_s: float, for_s: float) -> list[Visitor]:
     """Let visitors choose one site after the other, each on its own beat."""
-    visitors = [await visit(address, page="site", site=sites[k % len(sites)]) for k in range(n_visitors)]
+    carried = await let_in(address)
+    visitors = [await visit(address, carried, page="site", site=sites[k % len(sites)]) for k in range(n_visitors)]
     end = time.perf_counter() + for_s
 
     async def keep_choosing(visitor: Visitor, first: int) -> None:

@@ -3,10 +3,8 @@
 import gc
 import time
 from collections.abc import Iterator
-from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import quote, urlsplit
-from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -275,48 +273,6 @@ def test_sessions_are_freed_when_the_browser_leaves(chromium, server):
     gc.collect()
     living = [o for o in gc.get_objects() if type(o) is Session and o._document is not None]
     assert living == []
-
-
-def test_the_session_id_is_signed(server):
-    with urlopen(f"http://127.0.0.1:{server.port}/", timeout=30) as answer:
-        assert answer.status == 200
-    tornado = server._tornado
-    assert tornado.sign_sessions
-    assert tornado.secret_key
-
-
-@pytest.mark.parametrize(
-    ("host", "status"),
-    [
-        ("127.0.0.1:{port}", 200),
-        ("localhost:{port}", 200),
-        ("localhost:8080", 200),
-        ("evil.example:{port}", 403),
-        ("evil.example", 403),
-    ],
-)
-def test_a_page_under_another_host_name_is_refused(server, host, status):
-    assert status_of(server, "/", Host=host.format(port=server.port)) == status
-
-
-def test_a_websocket_under_another_host_name_is_refused(server):
-    host = f"evil.example:{server.port}"
-    asked = {
-        "Upgrade": "websocket",
-        "Connection": "Upgrade",
-        "Sec-WebSocket-Version": "13",
-        "Sec-WebSocket-Key": "AAAA",
-    }
-    assert status_of(server, "/ws", Host=host, Origin=f"http://{host}", **asked) == 403
-
-
-def status_of(server, path: str, **headers: str) -> int:
-    connection = HTTPConnection("127.0.0.1", server.port, timeout=30)
-    try:
-        connection.request("GET", path, headers=headers)
-        return connection.getresponse().status
-    finally:
-        connection.close()
 
 
 def test_the_planted_unit_is_what_the_page_shows(visit, store):

@@ -1,11 +1,11 @@
 """Whoever rings is stopped by nobody that listens."""
 
 from threading import Event
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 from dashboard.bell import Bell
 from dashboard.results import Results
-from tests.browsers import served
+from tests.browsers import cookie_of, served
 from tests.dashboard.stores import put
 
 
@@ -34,7 +34,8 @@ def test_a_page_that_has_closed_is_not_changed(tmp_path, run_datasets, caplog):
     put(tmp_path, run_datasets)
     results = Results(tmp_path)
     with served(results) as server:
-        urlopen(f"http://127.0.0.1:{server.port}/").close()
+        address = f"http://127.0.0.1:{server.port}/"
+        urlopen(Request(address, headers={"Cookie": cookie_of(server)})).close()
         (session,) = server.get_sessions("/")
         done = Event()
 

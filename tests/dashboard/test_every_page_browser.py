@@ -11,7 +11,7 @@ import engine
 from dashboard.state import PAGES
 from dashboard.views.keys import GO
 from engine.analyses import TITLES
-from tests.browsers import served
+from tests.browsers import entry, served
 from tests.engine.worked_example import activations, images, tiny_network
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
@@ -55,9 +55,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(store) -> Iterator[str]:
+def server(store) -> Iterator:
     with served(store) as server:
-        yield f"http://127.0.0.1:{server.port}/"
+        yield server
 
 
 @pytest.mark.parametrize(
@@ -67,14 +67,15 @@ def address(store) -> Iterator[str]:
         pytest.param("tiny (random weights, seed 1)", "dark", 900, marks=pytest.mark.slow),
     ],
 )
-def test_every_page_is_clean_in_the_window_and_accessible(chromium, address, network, theme, width):
+def test_every_page_is_clean_in_the_window_and_accessible(chromium, server, network, theme, width):
     """From page to page by its key, as a visitor goes who cannot use a mouse."""
     wrong, outside, found = [], [], {}
+    address = f"http://127.0.0.1:{server.port}/"
     shown = chromium.new_page(viewport={"width": width, "height": 900})
     shown.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
     shown.on("pageerror", lambda error: wrong.append(str(error)))
     shown.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:")) else outside.append(r.url))
-    shown.goto(f"{address}?page=overview&theme={theme}&network={network}")
+    shown.goto(entry(server, f"?page=overview&theme={theme}&network={network}"))
     for letter, page in GO.items():
         shown.locator("[data-page]").first.wait_for(timeout=30_000)
         shown.keyboard.press("g")

@@ -3,7 +3,7 @@
 import pytest
 
 from engine.store import add_group
-from tests.browsers import served
+from tests.browsers import entry, served
 from tests.dashboard.figures import explored
 from tests.dashboard.stores import put
 
@@ -25,7 +25,7 @@ def test_the_wheel_zooms_after_a_click_and_a_double_click_shows_everything(chrom
     with served(tmp_path) as server:
         page = chromium.new_page(viewport={"width": 1440, "height": 1500})
         page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-        page.goto(f"http://127.0.0.1:{server.port}/?page=site&site={SITE}")
+        page.goto(entry(server, f"?page=site&site={SITE}"))
         page.wait_for_function(FIND, timeout=60_000)
         frame = page.locator("[data-card=unit_correlations] [data-slot]").bounding_box()
         x, y = frame["x"] + 0.6 * frame["width"], frame["y"] + 0.5 * frame["height"]

@@ -7,7 +7,7 @@ import pytest
 
 from dashboard.requests import AnalyseRequest
 from dashboard.results import Results
-from tests.browsers import served
+from tests.browsers import entry, served
 from tests.dashboard.conftest import build_run
 from tests.dashboard.stores import put
 
@@ -32,14 +32,14 @@ def results(tmp_path_factory) -> Iterator[Results]:
 
 
 @pytest.fixture(scope="module")
-def address(results) -> Iterator[str]:
+def server(results) -> Iterator:
     """A server with jobs, in a thread of this process."""
     with served(results) as server:
-        yield f"http://127.0.0.1:{server.port}/"
+        yield server
 
 
 @pytest.fixture
-def visit(chromium, address):
+def visit(chromium, server):
     """Open pages of the server; nothing may go wrong in them."""
     errors: list[str] = []
     pages: list = []
@@ -49,7 +49,7 @@ def visit(chromium, address):
         page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda e: errors.append(str(e)))
         page.set_default_timeout(60_000)
-        page.goto(address + query)
+        page.goto(entry(server, query))
         page.wait_for_selector("[data-page]", timeout=60_000)
         pages.append(page)
         return page
