@@ -128,8 +128,8 @@ def _require_secrecy(
     if not allow_remote:
         raise SettingsError(
             f"{address} can be reached from other machines. Serve on 127.0.0.1, e.g. for a tunnel "
-            "(ssh -L 5006:localhost:5006 HOST); or say that you mean it with --allow-remote, and what keeps "
-            "the traffic secret: --certfile and --keyfile, or --behind-proxy https://ITS.NAME."
+            "(ssh -L 5006:localhost:5006 HOST); or say that you mean it with --allow-remote (allow_remote=True), and "
+            "what keeps the traffic secret: --certfile and --keyfile, or --behind-proxy https://ITS.NAME."
         )
     if certfile is None and not behind_proxy:
         raise SettingsError(

@@ -14,6 +14,8 @@ from dashboard.figures.marks import Drawing
 from dashboard.figures.paper import PAPER_FORMATS, paper, write_paper
 
 KINDS = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png", "csv": "text/csv"}
+_DEVICES = frozenset({"CON", "PRN", "AUX", "NUL", *(f"{port}{k}" for port in ("COM", "LPT") for k in range(10))})
+"""Names that Windows keeps for itself, with any ending."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ def file_name(*parts: str, kind: str, is_simulated: bool = False) -> str:
     """
     told = ("SIMULATED", *parts) if is_simulated else parts
     words = [re.sub(r"[^A-Za-z0-9.]+", "-", part).strip("-.") for part in told]
-    return ("_".join(word for word in words if word)[:120].strip("-.") or "figure") + f".{kind}"
+    name = "_".join(word for word in words if word)[:120].strip("-.") or "figure"
+    return ("_" if name.partition(".")[0].upper() in _DEVICES else "") + f"{name}.{kind}"
 
 
 def as_picture(

@@ -47,14 +47,16 @@ class Refusal:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Pass:
-    """What the gate tells of a request that it lets through."""
+    """What is known of a request that the gate lets through."""
 
     login: str
     websockets: tuple[str, ...] = ()
     nonce: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     """Of the scripts of the page that answers it."""
+    failed: str = ""
+    """Name of the error that came in place of the page."""
 
 
 def pass_of(request: Any) -> Pass:
@@ -232,23 +234,39 @@ class Kept:
         super().set_default_headers()  # type: ignore[misc]
         for name, value in headers.ALWAYS.items():
             self.set_header(name, value)
-        let = pass_of(self.request)
-        is_page = isinstance(self, DocHandler)
-        policy = headers.page_policy(let.nonce, let.websockets) if is_page else headers.PLAIN_POLICY
-        self.set_header("Content-Security-Policy", policy)
+        self.set_header("Content-Security-Policy", self.policy())
+
+    def policy(self) -> str:
+        """Return what the browser may do with the answer."""
+        return headers.PLAIN_POLICY
 
     def write_error(self, status_code: int, **about: Any) -> None:
         """Say in a sentence what went wrong; the log has the rest, under the name that is told."""
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.set_header("Content-Security-Policy", headers.PLAIN_POLICY)
         if status_code < 500:
-            self.finish(headers.plain_page("There is nothing here", "Go back to the page."))
+            self.finish(headers.plain_page("There is nothing here", tag("p", "Go back to the page.")))
             return
         name = secrets.token_hex(3)
         log.error("error %s while answering %s", name, self.request.path)
-        self.finish(
-            headers.plain_page("That did not work", f"Error {name}; the server's log says more. Reload the page.")
-        )
+        self.finish(_failed(name))
+
+
+class KeptPage(Kept):
+    """The page: it runs its own scripts; one that could not be made says so, where Panel would send an empty one."""
+
+    def policy(self) -> str:
+        """Return what the page needs, and nothing else."""
+        let = pass_of(self.request)
+        return headers.page_policy(let.nonce, let.websockets)
+
+    def write(self, chunk: Any) -> None:
+        """Write the page, or what became of it."""
+        failed = pass_of(self.request).failed
+        if failed:
+            self.set_status(500)
+            self.set_header("Content-Security-Policy", headers.PLAIN_POLICY)
+        super().write(_failed(failed) if failed else chunk)  # type: ignore[misc]
 
 
 class KeptWebSocket(Kept):
@@ -310,8 +328,14 @@ class _Refusing(RequestHandler):
 
 @cache
 def _kept(target: Any) -> type[RequestHandler]:
-    before = KeptWebSocket if issubclass(target, WSHandler) else Kept
+    kinds = ((WSHandler, KeptWebSocket), (DocHandler, KeptPage), (RequestHandler, Kept))
+    before = next(kept for kind, kept in kinds if issubclass(target, kind))
     return type(target.__name__, (before, target), {})
+
+
+def _failed(name: str) -> str:
+    told = tag("p", f"Error {name}; the server's log says more. Reload the page.")
+    return headers.plain_page("That did not work", told)
 
 
 def _refused(status: int, title: str, told: str, *, retry_after: int | None = None) -> Refusal:

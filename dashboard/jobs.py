@@ -5,6 +5,7 @@ Jobs belong to the server: every open page sees the same ones, a reload changes 
 
 import json
 import logging
+import secrets
 import threading
 import time
 from collections import OrderedDict
@@ -262,9 +263,10 @@ class Jobs:
             state, message = CANCELLED, str(error)
         except EngineError as error:
             state, message = FAILED, str(error)
-        except Exception as error:  # whatever the system refuses; the queue goes on
-            log.exception("job %s", task.request.title)
-            state, message = FAILED, f"It could not be started: {type(error).__name__}: {error}"
+        except Exception:  # whatever the system refuses; the queue goes on
+            name = secrets.token_hex(3)
+            log.exception("error %s in job %s", name, task.request.title)
+            state, message = FAILED, f"It could not be started (error {name}; the server's log says more)."
         self._on_end()
         self.plan_anew()
         with self._changed:

@@ -1,6 +1,7 @@
 """How is something found out that takes too long for the server's loop? In one thread beside it, once for all pages."""
 
 import logging
+import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -66,6 +67,7 @@ def _answered(find: Callable[[], T]) -> Answer[T]:
         return Answer(find())
     except EngineError as error:
         return Answer(None, str(error))
-    except Exception as error:  # the page shows a sentence; the log has the rest
-        log.exception("a question of the page was not answered")
-        return Answer(None, f"{type(error).__name__}: {error}")
+    except Exception:  # the page shows a sentence; the log has the rest
+        name = secrets.token_hex(3)
+        log.exception("error %s: a question of the page was not answered", name)
+        return Answer(None, f"That did not work (error {name}; the server's log says more).")

@@ -1,5 +1,7 @@
 """How is the dashboard served? To whoever holds the token, on this machine only unless the caller says otherwise."""
 
+import logging
+import secrets
 import signal
 import socket
 import threading
@@ -19,6 +21,8 @@ from dashboard.views import explorers
 from dashboard.views.document import query_of, request_of
 from dashboard.views.session import Session
 from engine.errors import SettingsError
+
+log = logging.getLogger(__name__)
 
 PORT = 5006
 _UNUSED_AFTER_MS = 8_000
@@ -152,9 +156,14 @@ def _listening(results: Results, gate: Gate, port: int, address: str, tls: dict[
         document = pn.state.curdoc
         assert document is not None
         assert document.session_context is not None
-        gate.remember(document.session_context.id, pass_of(request_of(document)).login)
+        let = pass_of(request_of(document))
+        gate.remember(document.session_context.id, let.login)
         document.on_session_destroyed(lambda context: gate.forget(context.id))
-        Session(results, query_of(document)).serve(document)
+        try:
+            Session(results, query_of(document)).serve(document)
+        except Exception:  # Panel would print it and send an empty page
+            let.failed = secrets.token_hex(3)
+            log.exception("error %s while the page was made", let.failed)
 
     return pn.io.server.get_server(
         {"/": page},  # type: ignore[dict-item]

@@ -11,6 +11,7 @@ from typing import Protocol
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from bokeh.document import Document
+from bokeh.io import doc as documents
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ def tell_page(document: Document) -> str:
     """Have the page say soon that something did not work; returns the error's name, under which it is logged."""
     name, found = secrets.token_hex(3), _TELLERS.get(document)
     log.error("error %s in a page; what Bokeh logged before it says more", name, exc_info=True)
+    getattr(documents, "_PATCHED_CURDOCS", []).clear()  # Bokeh leaves the page of a failed callback as the current one
     teller = found() if found is not None else None
     if teller is not None:
         document.add_next_tick_callback(partial(teller.say, sentence(name)))

@@ -48,7 +48,7 @@ _LENGTHS: Final = (
 )
 """Beginnings of the names of receptive fields' lengths."""
 _UNKNOWN: Final = frozenset({"activation", "gradient", "rms", "density", "rf_map"})
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def write_dataset(run: Run, name: str, file: Path) -> list[Path]:
@@ -236,7 +236,10 @@ def _fixed_text(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _inert(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    shown = value.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return f"'{shown}" if shown.startswith(_FORMULA) else shown
 
 
 def _written(value: Any) -> str:

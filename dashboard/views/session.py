@@ -64,10 +64,12 @@ class Session:
         Runs of the store; shared by all sessions.
     query
         Arguments of the address that was opened.
+    why_read_only
+        Said where a visitor would start a job, if nobody can.
     """
 
-    def __init__(self, results: Results, query: Mapping[str, str] | None = None) -> None:
-        self.results = results
+    def __init__(self, results: Results, query: Mapping[str, str] | None = None, *, why_read_only: str = "") -> None:
+        self.results, self.why_read_only = results, why_read_only
         self.selection = Selection()
         self.selection.take(query or {})
         self.controls = Controls(self.selection, results)
@@ -203,11 +205,15 @@ class Session:
             "working": working.sign(self.results.jobs),
             "choices": bar.choices(self.selection, self.results, chosen),
             "menus": bar.menus(self.results, chosen),
-            "notice": bar.notice(chosen.notice if chosen is not None else ""),
+            "notice": bar.notice(self._notice(chosen)),
             "keys": keys.key_list(),
             "search": keys.search(),
         }
         self.bar.write({name: str(html) for name, html in areas.items()})
+
+    def _notice(self, chosen: Chosen | None) -> str:
+        told = chosen.notice if chosen is not None else ""
+        return told or (self.why_read_only if chosen is None or self.selection.page == "runs" else "")
 
     def _show(self, screen: Screen) -> None:
         if screen not in self.shown:
