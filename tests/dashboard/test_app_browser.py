@@ -4,21 +4,18 @@ import gc
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
 import engine
 from dashboard.views.session import Session
 from tests.browsers import Visit, served
-from tests.engine.worked_example import activations, images, planted_recording, tiny_network, to_input
+from tests.engine.worked_example import activations, images, planted_recording, tiny_network
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
-PAYLOAD = "<img src=x onerror=alert(1)>"
 FREED_WITHIN_S = 30
 
 # Every figure of the page as Bokeh holds it in the browser: the columns of its sources, by renderer.
@@ -28,36 +25,15 @@ SOURCES = """() => Bokeh.documents[0].all_models ? [...Bokeh.documents[0].all_mo
               texts: f.renderers.flatMap(r => [...(r.data_source?.data?.text ?? [])])})) : []"""
 
 
-class Evil(nn.Module):
-    """A network whose layer is named like an attack."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_module(PAYLOAD, nn.Conv2d(3, 4, 3))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self._modules[PAYLOAD](x)
-
-
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs that engine.match made: two tiny networks on one recording, and one whose every name is an attack."""
+    """Runs that engine.match made: two tiny networks on one recording."""
     root = tmp_path_factory.mktemp("store")
     first = tiny_network()
     recording = planted_recording(first, noise=0.6)
     quiet = {"progress": False, "memory": "1GiB", "store": root, "shuffles": 4}
     engine.match(first, recording, **quiet)
     engine.match(tiny_network(1, "tiny (random weights, seed 1)"), recording, **quiet)
-    evil = engine.Network.from_module(Evil(), to_input, name=PAYLOAD, image_size=(20, 20))
-    attack = engine.Recording.from_arrays(
-        np.random.default_rng(0).gamma(2, 3, (12, 3)),
-        images(12),
-        stimulus_ids=[f"{PAYLOAD}{i}" for i in range(12)],
-        site_ids=[f"{PAYLOAD}{i}" for i in range(3)],
-        region=[PAYLOAD] * 3,
-        name=PAYLOAD,
-    )
-    engine.match(evil, attack, **quiet)
     return root
 
 
@@ -217,20 +193,6 @@ def test_help_and_export_of_a_panel(visit):
         page.page.locator("[data-menu=layers-export] [data-kind=csv]").click()
     assert download.value.suggested_filename == "tiny_planted_site1_layers.csv"
     assert "correlation" in Path(download.value.path()).read_text(encoding="utf-8")
-
-
-def test_names_are_shown_and_never_run(visit):
-    for name in ("overview", "site", "runner-ups"):
-        page = visit(f"?page={name}&recording={quote(PAYLOAD)}&network={quote(PAYLOAD)}")
-        page.sees(PAYLOAD, "[data-area=choices]")
-        page.sees(PAYLOAD, "[data-area=header]")
-        page.page.keyboard.press("ArrowDown")
-        figure = page.page.locator("canvas").first.bounding_box()
-        page.page.mouse.move(figure["x"] + figure["width"] / 2, figure["y"] + figure["height"] / 2)
-        page.page.wait_for_timeout(500)
-        assert page.dialogs == []
-        assert page.page.locator("img[src=x]").count() == 0
-        assert PAYLOAD in page.page.title() or name == "overview"
 
 
 def test_pictures_are_kept_by_the_browser_and_nothing_else_is_served(visit, server, store):

@@ -9,7 +9,7 @@ from bokeh.document import Document
 from dashboard.results import Results
 from dashboard.troubles import sentence, tell_page, tell_through, told_on_page
 from dashboard.views.session import Session
-from tests.browsers import Visit, entry, served
+from tests.browsers import entry, served
 from tests.dashboard.conftest import build_run
 from tests.dashboard.stores import put
 
@@ -54,20 +54,21 @@ class Heard:
         page.goto(entry(server, "?page=site"))
         page.locator("[data-card=responses] canvas").first.wait_for(timeout=60_000)
         page.wait_for_function("() => new URLSearchParams(location.search).get('site')")
-        self.page = page
+        self.page, self.read = page, ""
 
     def reads(self) -> str:
-        """Return what the page says of the error, once it does."""
-        notice = self.page.locator(".notice")
-        notice.wait_for(timeout=20_000)
-        return notice.inner_text()
+        """Return what the page says now, once it is something else than before."""
+        self.page.locator(".notice").filter(has_not_text=self.read or "nothing yet").wait_for(timeout=20_000)
+        self.read = self.page.locator(".notice").inner_text()
+        return self.read
 
     def everything(self) -> str:
         return "\n".join([*self.frames, *self.said, self.page.evaluate(EVERYTHING)])
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def heard(chromium, server) -> Iterator[Heard]:
+    """One page for all tests; at the end all that came to it is looked through."""
     visit = Heard(chromium, server)
     yield visit
     assert SECRET not in visit.everything()
@@ -123,14 +124,12 @@ def test_an_error_while_the_page_is_made(chromium, server, monkeypatch, caplog):
     page.close()
 
 
-def test_an_error_while_a_picture_is_made(chromium, server, results, monkeypatch):
+def test_an_error_while_a_picture_is_made(heard, server, results, monkeypatch):
     monkeypatch.setattr("dashboard.thumbnails.jpeg", broken)
-    visit = Visit(chromium, server, "?page=site")
     digest = next(iter(results.table()["digest"]))
-    answer = visit.page.request.get(f"{visit.base}img/{digest}/image0000.jpg")
+    answer = heard.page.request.get(f"http://127.0.0.1:{server.port}/img/{digest}/image0000.jpg")
     assert answer.status == 500
     assert SECRET not in answer.text()
-    visit.context.close()
 
 
 def test_whoever_shows_a_page_is_told():
