@@ -8,6 +8,7 @@ import inspect
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import uuid
@@ -48,7 +49,7 @@ _LENGTHS: Final = (
 )
 """Beginnings of the names of receptive fields' lengths."""
 _UNKNOWN: Final = frozenset({"activation", "gradient", "rms", "density", "rf_map"})
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠")
 
 
 def write_dataset(run: Run, name: str, file: Path) -> list[Path]:
@@ -238,7 +239,7 @@ def _fixed_text(dataset: xr.Dataset) -> xr.Dataset:
 def _inert(value: object) -> object:
     if not isinstance(value, str):
         return value
-    shown = value.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    shown = re.sub("[\0\r]", "\N{REPLACEMENT CHARACTER}", value)  # the one ends a text for some, the other a row
     return f"'{shown}" if shown.startswith(_FORMULA) else shown
 
 

@@ -1,0 +1,111 @@
+"""What leaves the page as a file: plain names, inside their folder, and nothing that a spreadsheet would run."""
+
+import base64
+import csv
+import io
+import string
+from pathlib import PureWindowsPath
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dashboard import exporting
+from dashboard.results import Results
+from dashboard.views.session import Session
+from tests.dashboard.conftest import build_run
+from tests.dashboard.stores import put
+
+NAMES = [
+    "../../etc/passwd",
+    "..\\..\\windows",
+    "/etc/passwd",
+    "C:\\x",
+    "a\0b",
+    "a\nb",
+    "CON",
+    "con.svg",
+    "nul",
+    "COM1",
+    ".bashrc",
+    "-rf",
+    "x" * 300,
+    "é" * 300,
+    "",
+    ".",
+    "..",
+    "‮gnp.exe",
+    "=cmd|' /C calc'!A0",
+]
+FORMULAS = [
+    "=cmd|' /C calc'!A0",
+    "+1+1",
+    "-2",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    "\n=1",
+    "＝1+1",
+    '=HYPERLINK("http://evil")',
+]
+PLAIN = set(string.ascii_letters + string.digits + "_-.")
+
+
+def is_plain(name: str) -> bool:
+    """Say whether a name is one file everywhere, in the folder that it is written to."""
+    stem = name.partition(".")[0]
+    return set(name) <= PLAIN and len(name) <= 125 and name[0] not in ".-" and stem.upper() not in exporting._DEVICES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_is_named_plainly_whatever_its_parts_are_called(name):
+    for parts in ((name,), (name, "fine"), ("fine", name)):
+        made = exporting.file_name(*parts, kind="csv")
+        assert is_plain(made), made
+        assert made == PureWindowsPath(made).name
+        assert made.endswith(".csv")
+    assert not is_plain("CON.svg")
+    assert not is_plain("../x.svg")
+
+
+@given(st.lists(st.text(max_size=200), min_size=1, max_size=4))
+def test_a_file_is_named_plainly_for_any_text(parts):
+    assert is_plain(exporting.file_name(*parts, kind="svg"))
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_a_spreadsheet_runs_no_cell_and_no_head(text):
+    table = pd.DataFrame({"site": pd.Series([text, "fine"], dtype=object), text: [-0.5, 0.1]})
+    rows = list(csv.reader(io.StringIO(exporting.as_csv(table).decode(), newline="")))
+    assert rows[0] == ["site", f"'{text}"]
+    assert rows[1] == [f"'{text}", "-0.5"]
+    assert rows[2] == ["fine", "0.1"]
+
+
+def test_a_cell_holds_no_nul():
+    assert exporting.as_csv(pd.DataFrame({"site": ["a\0=b"]})) == "site\na�=b\n".encode()
+
+
+@pytest.mark.parametrize("evil", ["../../=cmd|x", "CON", "=" * 300])
+def test_what_a_page_lets_a_browser_save_is_plain(tmp_path, monkeypatch, evil):
+    run = build_run(sites={"V4": 3}, n_stimuli=30, layers=(("one", 2, 2), ("two", 3, 1)), n_ranks=5)
+    sites = {str(site): f"{evil}{k}" for k, site in enumerate(run["recording"]["site"].values)}
+    for name, dataset in run.items():
+        if "site" in dataset.coords:
+            run[name] = dataset.assign_coords(
+                site=(dataset["site"].dims, [sites[str(s)] for s in dataset["site"].values])
+            )
+    put(tmp_path, run, network=evil, title=evil, recording=evil)
+    session, saved = Session(Results(tmp_path), {"page": "site"}), []
+    monkeypatch.setattr(session.browser, "download", lambda *told: saved.append(told))
+    session.act({"do": "export", "figure": "every_site", "kind": "csv"})
+    session.act({"do": "export", "figure": "layers", "kind": "csv"})
+    session.act({"do": "export", "figure": "responses", "kind": "../svg"})
+    session.act({"do": "export", "figure": "../../x", "kind": "svg"})
+    assert saved
+    for name, kind, content in saved:
+        assert is_plain(name)
+        assert kind == "text/csv"
+        cells = [cell for row in csv.reader(io.StringIO(base64.b64decode(content).decode())) for cell in row]
+        assert not [cell for cell in cells if cell.startswith(("=", "@", "+"))]
