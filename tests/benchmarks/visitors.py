@@ -3,8 +3,10 @@
 import asyncio
 import json
 import re
+import sys
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 
@@ -80,10 +82,19 @@ async def send_event(connection: WebSocketClientConnection, name: str, values: d
         await connection.write_message(json.dumps(part))
 
 
-async def act(address: str, sites: list[str], n_visitors: int, every_s: float, for_s: float) -> list[Visitor]:
-    """Let visitors choose one site after the other, each on its own beat."""
+async def act(
+    address: str,
+    sites: list[str],
+    n_visitors: int,
+    every_s: float,
+    for_s: float,
+    *,
+    when_here: Callable[[], None] = lambda: None,
+) -> list[Visitor]:
+    """Let visitors choose one site after the other, each on its own beat; ``when_here`` is called once all are here."""
     carried = await let_in(address)
     visitors = [await visit(address, carried, page="site", site=sites[k % len(sites)]) for k in range(n_visitors)]
+    when_here()
     end = time.perf_counter() + for_s
 
     async def keep_choosing(visitor: Visitor, first: int) -> None:
@@ -101,5 +112,17 @@ async def act(address: str, sites: list[str], n_visitors: int, every_s: float, f
     return visitors
 
 
+def main(address: str, n_visitors: str, for_s: str) -> None:
+    """Let so many act in a process of their own, and print what they waited and which foreign sites they saw."""
+    sites = [f"site{k:02d}" for k in range(48)]
+    told = lambda: print("all here", flush=True)  # noqa: E731
+    visitors = asyncio.run(act(address, sites, int(n_visitors), 5, float(for_s), when_here=told))
+    print(json.dumps([[s for visitor in visitors for s in visitor.seconds], [s for v in visitors for s in v.foreign]]))
+
+
 def _map(entries: dict) -> dict:
     return {"type": "map", "entries": [[name, value] for name, value in entries.items()]}
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,335 @@
+"""What does the server bear? Fifty visitors beside a job, thousands who come and go, and those who mean it harm.
+
+The server has a process of its own, without a limit to its promises: each figure is printed and compared with its
+target. ``UNITSCOPE_SESSIONS`` says how many come and go (5,000 by night), ``UNITSCOPE_CROWD_S`` how long fifty act.
+"""
+
+import asyncio
+import json
+import os
+import re
+import resource
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+
+from tests.benchmarks.visitors import Visitor, act, let_in, visit
+from tests.browsers import CHROMIUM, FLAGS
+from tests.dashboard.conftest import build_run
+from tests.dashboard.stores import put
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+
+MB = 1e6
+SERVE = str(Path(__file__).with_name("crowd_server.py"))
+JOB = "from tests.benchmarks.crowd_server import work; work()"
+N_VISITORS = 49
+MOST_SESSIONS = 100
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("store")
+    size: dict[str, Any] = {"n_stimuli": 640, "sites": {"V4": 48, "IT": 40}}
+    put(root, build_run(**size))
+    put(root, build_run(**size, seed=1), network="other", title="Other Net")
+    return root
+
+
+class Started:
+    """A server in a process of its own, and what can be asked of it."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        self.process, self.told = process, psutil.Process(process.pid)
+        found = re.search(r"http://\S+", process.stdout.readline())
+        assert found is not None
+        self.address = found.group()
+        self.base = self.address.partition("?")[0]
+
+    @property
+    def rss(self) -> int:
+        return self.told.memory_info().rss
+
+    def ask(self, what: str) -> str:
+        """Ask on its input: ``living`` sessions and documents, or the longest ``block`` of its loop in ms."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{what}\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+
+@pytest.fixture
+def server(store) -> Iterator[Started]:
+    command = [sys.executable, SERVE, str(store)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+    try:
+        yield Started(process)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def told(capsys: pytest.CaptureFixture[str], line: str) -> None:
+    with capsys.disabled():
+        print(line, flush=True)
+
+
+def quantiles(seconds: list[float]) -> str:
+    p50, p95, p99 = np.percentile(seconds, (50, 95, 99))
+    return f"p50 {p50:.3f}, p95 {p95:.3f}, p99 {p99:.3f} s of {len(seconds)}"
+
+
+@contextmanager
+def job() -> Iterator[subprocess.Popen[str]]:
+    """A job of one thread: products of matrices, one line of progress for each."""
+    alone = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    command = [sys.executable, "-c", JOB]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **alone})
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def n_done(process: subprocess.Popen[str], during: Callable[[], Any]) -> tuple[Any, float]:
+    """Return what ``during`` gives, and the processor seconds for each second that the job had meanwhile."""
+    watched, start = psutil.Process(process.pid), time.perf_counter()
+    before = watched.cpu_times().user
+    given = during()
+    return given, (watched.cpu_times().user - before) / (time.perf_counter() - start)
+
+
+def test_fifty_visitors_beside_a_job(server, capsys):
+    """Forty-nine speak Bokeh's protocol, one is a real browser; each acts every 5 s, the job has one thread."""
+    from playwright.sync_api import sync_playwright
+
+    seconds_long = float(os.environ.get("UNITSCOPE_CROWD_S", 600))
+    sites = [f"site{k:02d}" for k in range(48)]
+    in_browser: list[float] = []
+
+    def crowd(for_s: float) -> list[Visitor]:
+        return asyncio.run(act(server.address, sites, N_VISITORS, 5, for_s))
+
+    with job() as working:
+        _, alone = n_done(working, lambda: time.sleep(15))
+        with sync_playwright() as driver:
+            browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+            page = browser.new_page(viewport={"width": 1440, "height": 900})
+            page.goto(f"{server.address}&page=site")
+            page.locator("[data-card=responses] canvas").first.wait_for(timeout=120_000)
+            others = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "tests.benchmarks.visitors",
+                    server.address,
+                    *map(str, (N_VISITORS, seconds_long)),
+                ],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            assert others.stdout is not None
+            assert others.stdout.readline().strip() == "all here"
+            server.ask("block")
+
+            def watch() -> None:
+                while others.poll() is None:
+                    site = page.evaluate("() => new URLSearchParams(location.search).get('site')")
+                    start = time.perf_counter()
+                    page.keyboard.press("ArrowDown" if len(in_browser) % 40 < 20 else "ArrowUp")
+                    page.wait_for_function(f"() => new URLSearchParams(location.search).get('site') !== {site!r}")
+                    in_browser.append(time.perf_counter() - start)
+                    page.wait_for_timeout(max(5000 - 1000 * in_browser[-1], 0))
+
+            _, beside = n_done(working, watch)
+            browser.close()
+    took, foreign = json.loads(others.stdout.read())
+    block = float(server.ask("block"))
+    slower = 1 - beside / alone
+    told(capsys, f"\n49 visitors: {quantiles(took)}; browser: {quantiles(in_browser)}; longest block {block:.0f} ms")
+    told(
+        capsys,
+        f"job alone {alone:.2f} processor s/s, beside {beside:.2f}: {100 * slower:.0f} % slower; foreign {foreign}",
+    )
+    assert foreign == []
+    assert np.percentile(took + in_browser, 95) < 1
+    assert np.percentile(took + in_browser, 99) < 3
+    assert slower < 0.3
+    assert block < 250
+
+
+def test_sessions_that_come_and_go_leave_nothing(server, capsys):
+    n_sessions, at_a_time = int(os.environ.get("UNITSCOPE_SESSIONS", 500)), 10
+
+    async def come_and_go(count: int) -> None:
+        carried = await let_in(server.address)
+        for first in range(0, count, at_a_time):
+            opened = [
+                visit(server.base, carried, page="site", site=f"site{(first + k) % 48:02d}") for k in range(at_a_time)
+            ]
+            for visitor in await asyncio.gather(*opened):
+                visitor.connection.close()
+            await _until_room(server)
+
+    asyncio.run(come_and_go(100))
+    before = _settled(server)
+    start = time.perf_counter()
+    asyncio.run(come_and_go(n_sessions))
+    took, after = time.perf_counter() - start, _settled(server)
+    growth = (after - before) / MB * 1000 / n_sessions
+    told(capsys, f"\n{n_sessions} sessions in {took:.0f} s: {before / MB:.0f} -> {after / MB:.0f} MB after settling")
+    told(capsys, f"{growth:+.0f} MB per 1,000; living sessions, documents, pages: {server.ask('living')}")
+    assert server.ask("living") == "0 0 0"
+    assert growth < 50
+
+
+async def _until_room(server: Started) -> None:
+    while int(server.ask("living").split()[0]) > MOST_SESSIONS - 20:
+        await asyncio.sleep(0.5)
+
+
+def _settled(server: Started, for_s: float = 60) -> int:
+    """Return the server's memory once no session is left."""
+    end = time.monotonic() + for_s
+    while server.ask("living").split()[0] != "0" and time.monotonic() < end:
+        time.sleep(1)
+    time.sleep(5)
+    server.ask("living")
+    return server.rss
+
+
+@contextmanager
+def half_open(port: int, count: int) -> Iterator[list[socket.socket]]:
+    """Connections that begin a request and never end it."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2)
+    opened = []
+    for _ in range(count):
+        one = socket.create_connection(("127.0.0.1", port), timeout=10)
+        one.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-")
+        opened.append(one)
+    yield opened
+    for one in opened:
+        one.close()
+
+
+async def flood(address: str, per_s: int, for_s: float, headers: dict[str, str]) -> dict[int, int]:
+    """Ask so often a second; count the answers by status, 599 for none."""
+    client = AsyncHTTPClient(force_instance=True, max_clients=200)
+    statuses: dict[int, int] = {}
+
+    async def once() -> None:
+        answer = await client.fetch(HTTPRequest(address, headers=headers, request_timeout=30), raise_error=False)
+        statuses[answer.code] = statuses.get(answer.code, 0) + 1
+
+    pending, start = set(), time.perf_counter()
+    for k in range(int(per_s * for_s)):
+        pending.add(asyncio.create_task(once()))
+        wait = start + k / per_s - time.perf_counter()
+        if wait > 0 or k % 50 == 0:
+            await asyncio.sleep(max(wait, 0))
+    await asyncio.wait(pending, timeout=60)
+    return statuses
+
+
+async def acting(visitor: Visitor, until: asyncio.Event) -> None:
+    place = 0
+    while not until.is_set():
+        place += 1
+        await visitor.choose(f"site{place % 48:02d}")
+        await asyncio.sleep(0.5)
+
+
+async def harmed(server: Started, harm: Callable[[], Any]) -> tuple[list[float], Any]:
+    """Return how long a visitor waited who acts twice a second while harm is done, and what that gave."""
+    visitor, until = await visit(server.base, await let_in(server.address), page="site", site="site00"), asyncio.Event()
+    await visitor.choose("site01")
+    visitor.seconds.clear()
+    healthy = asyncio.create_task(acting(visitor, until))
+    given = await harm()
+    await asyncio.sleep(3)
+    until.set()
+    await healthy
+    visitor.connection.close()
+    return visitor.seconds, given
+
+
+async def long_messages(server: Started, count: int, n_bytes: int) -> list[int | None]:
+    """Send messages that are too long, each from a page of its own; return how their connections ended."""
+    carried, codes = await let_in(server.address), []
+    for k in range(count):
+        visitor = await visit(server.base, carried, page="runs", site=f"site{k:02d}")
+        try:
+            await visitor.connection.write_message("x" * n_bytes)
+            while await visitor.connection.read_message() is not None:
+                continue
+        except Exception:  # closed while it was sent
+            pass
+        codes.append(visitor.connection.close_code)
+    return codes
+
+
+async def unfinished_messages(server: Started) -> None:
+    """Say that a message of 25 MB comes, and send none of it."""
+    carried = await let_in(server.address)
+    visitor = await visit(server.base, carried, page="runs", site="site00")
+    stream = visitor.connection.stream
+    await stream.write(b"\x81\xff" + (25_000_000).to_bytes(8, "big") + b"\0\0\0\0")
+    assert await asyncio.wait_for(visitor.connection.read_message(), 30) is None
+
+
+def test_whoever_means_harm_does_little(server, capsys):
+    """Sockets half open, long messages, a flood of requests with and without the cookie, wrong tokens."""
+    port = int(server.base.rpartition(":")[2].strip("/"))
+    asyncio.run(harmed(server, lambda: asyncio.sleep(2)))
+    before, most = server.rss, 0
+
+    def measure(name: str, harm: Callable[[], Any]) -> Any:
+        nonlocal most
+        seconds, given = asyncio.run(harmed(server, harm))
+        most = max(most, server.rss - before)
+        told(capsys, f"\n{name}: healthy visitor {quantiles(seconds)}; {(server.rss - before) / MB:+.0f} MB; {given}")
+        assert np.percentile(seconds, 95) < 3
+        return given
+
+    with half_open(port, 500) as opened:
+        measure("500 half-open sockets", lambda: asyncio.sleep(10))
+        time.sleep(25)
+        closed = sum(_is_closed(one) for one in opened)
+        told(capsys, f"closed by the server within 40 s: {closed} of {len(opened)}")
+        assert closed == len(opened)
+    codes = measure("20 messages of 25 MB", lambda: long_messages(server, 20, 25_000_000))
+    assert len(codes) == 20
+    measure("a message of 25 MB that does not come", lambda: unfinished_messages(server))
+    statuses = measure("1,000 GET/s for 10 s, no cookie", lambda: flood(server.base, 1000, 10, {}))
+    assert set(statuses) <= {403, 599}
+    carried = asyncio.run(let_in(server.address))
+    statuses = measure("1,000 GET/s for 10 s, with the cookie", lambda: flood(server.base, 1000, 10, carried))
+    assert set(statuses) <= {200, 503, 599}
+    statuses = measure("200 wrong tokens", lambda: flood(f"{server.base}?token=wrong", 100, 2, {}))
+    assert statuses[403] == 5
+    assert statuses[429] == 195
+    told(capsys, f"most memory beside the start: {most / MB:+.0f} MB")
+    assert most < 300 * MB
+
+
+def _is_closed(one: socket.socket) -> bool:
+    one.setblocking(False)
+    try:
+        return one.recv(1000) in (b"",) or one.recv(1000) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
