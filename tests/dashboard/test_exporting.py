@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from dashboard import exporting
 from dashboard.results import Results
 from dashboard.views.session import Session
+from engine.interchange import as_csv
 from tests.dashboard.conftest import build_run
 from tests.dashboard.stores import put
 
@@ -76,7 +77,7 @@ def test_a_file_is_named_plainly_for_any_text(parts):
 @pytest.mark.parametrize("text", FORMULAS)
 def test_a_spreadsheet_runs_no_cell_and_no_head(text):
     table = pd.DataFrame({"site": pd.Series([text, "fine"], dtype=object), text: [-0.5, 0.1]})
-    rows = list(csv.reader(io.StringIO(exporting.as_csv(table).decode(), newline="")))
+    rows = list(csv.reader(io.StringIO(as_csv(table).decode(), newline="")))
     assert rows[0] == ["site", f"'{text}"]
     assert rows[1] == [f"'{text}", "-0.5"]
     assert rows[2] == ["fine", "0.1"]
@@ -84,7 +85,7 @@ def test_a_spreadsheet_runs_no_cell_and_no_head(text):
 
 def test_a_cell_ends_no_row_and_no_text():
     """A carriage return that is not in quotes begins a row, and that row with a formula."""
-    assert exporting.as_csv(pd.DataFrame({"site": ["a\0=b", "a\r=b"]})) == "site\na�=b\na�=b\n".encode()
+    assert as_csv(pd.DataFrame({"site": ["a\0=b", "a\r=b"]})) == "site\na�=b\na�=b\n".encode()
 
 
 @pytest.mark.parametrize("evil", ["../../=cmd|x"])

@@ -14,7 +14,6 @@ from dashboard.views import footer, headers
 from dashboard.views.markup import Markup, joined, tag
 from dashboard.views.session import Session
 from engine.errors import SettingsError
-from engine.interchange import as_csv
 from tests.dashboard.stores import damage, put
 
 PAYLOAD = "<img src=x onerror=alert(1)>"

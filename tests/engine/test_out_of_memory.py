@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-import engine
 from engine.errors import MemoryBudgetError
 from engine.matching import halving, is_out_of_memory
 from tests.engine.test_matching import ROUNDED, results
