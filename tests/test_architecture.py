@@ -42,7 +42,7 @@ DIRECTION = [
     ["merging"],
     ["sources"],
     ["analyses"],
-    ["checks", "data_checks"],
+    ["checks", "data_checks", "interchange"],
     ["bases", "rotations"],
     ["pipeline"],
     ["workers"],
@@ -70,6 +70,7 @@ TORCH_FREE = [
     "dashboard.app",
     "dashboard.jobs",
     "dashboard.commands",
+    "dashboard.export",
     "dashboard.figure_files",
 ]
 
