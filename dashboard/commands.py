@@ -68,10 +68,14 @@ def serve(store: Path | None, **options: Any) -> None:
 @match_options
 @_page_options
 def demo(then_serve: bool, store: Path | None, device: str, memory: str, port: int, show: bool) -> None:
-    """Match two real networks against the built-in world of SIMULATED sites and serve the dashboard.
+    r"""Match two real networks against the built-in world of SIMULATED sites and serve the dashboard.
 
     Needs no network connection. The first time it renders 640 images and matches SqueezeNet 1.1; then it serves the
     page, while EfficientNet-Lite0 is matched: reload the page when that is done. Later all is there at once.
+
+    \b
+    unitscope demo --show
+    unitscope demo --no-serve
     """
     click.echo("The built-in world: 640 rendered images, 88 SIMULATED sites.", err=True)
     recording = open_world(progress=sys.stderr.isatty())

@@ -41,13 +41,20 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         own = super().get_command(ctx, cmd_name)
         added = [entry.load() for entry in entry_points(group="unitscope.commands", name=cmd_name)]
-        return own or next(iter(added), None)
+        found = own or next(iter(added), None)
+        return None if found is None else _with_examples_in_lines(found)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except EngineError as error:
             raise click.ClickException(str(error)) from error
+
+
+def _with_examples_in_lines(command: click.Command) -> click.Command:
+    """Give click the backspace that keeps lines apart; in a raw docstring it is two characters, which click ignores."""
+    command.help = (command.help or "").replace("\\b\n", "\b\n")
+    return command
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -60,6 +67,9 @@ def main() -> None:
     Your data:    unitscope match NETWORK RECORDING, then unitscope serve
     """
     atexit.register(gc.freeze)  # a search for garbage in what the system is about to free takes a second
+
+
+_with_examples_in_lines(main)
 
 
 def match_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -2,7 +2,9 @@
 
 import json
 import re
+import shlex
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -155,11 +157,19 @@ def test_bench_refuses_before_it_measures(arguments, message):
     assert message in output
 
 
-def test_every_command_has_examples_or_a_sentence_of_help():
-    for name in main.list_commands(None):
-        code, output = run(name, "--help")
-        assert code == 0
-        assert len(output) > 200, name
+@pytest.mark.parametrize("name", main.list_commands(None))
+def test_every_command_has_examples_that_it_takes(name):
+    code, output = run(name, "--help")
+    assert code == 0
+    assert "\\b" not in output
+    examples = [line for line in output.splitlines() if line.startswith(f"  unitscope {name}")]
+    assert examples
+    for line in examples:
+        words = shlex.split(line.split("    ")[0].split(" > ")[0])[2:]
+        try:
+            main.get_command(None, name).make_context(name, words)
+        except click.BadParameter as error:
+            assert "does not exist" in error.message  # a folder of the reader's
 
 
 def test_the_summary_is_what_numpy_says(saved):
