@@ -45,8 +45,11 @@ def _page_options(command: Callable[..., None]) -> Callable[..., None]:
     default=None,
     help="Let visitors match and analyse on this machine.  [default: only where all of them are on it]",
 )
+@click.option("--device", help="Of matches: auto, cpu, cuda or cuda:N.  [default: auto]")
+@click.option("--workers", type=click.IntRange(1), help="Share every match out among so many processes here.")
+@click.option("--scheduler", metavar="ADDRESS", help="Share every match out among the workers of this Dask scheduler.")
 @_page_options
-def serve(store: Path | None, **options: Any) -> None:
+def serve(store: Path | None, device: str | None, workers: int | None, scheduler: str | None, **options: Any) -> None:
     r"""Serve the dashboard, on this machine only; its pages start, watch and cancel matches and analyses.
 
     Open the address that it prints: the token in it lets the browser in. Addresses of the page hold no token, so that
@@ -55,10 +58,15 @@ def serve(store: Path | None, **options: Any) -> None:
     \b
     unitscope serve
     unitscope serve --store /data/runs --port 8000 --show
+    unitscope serve --workers 4
     unitscope serve --behind-proxy https://lab.example.org/unitscope
     unitscope serve --address 0.0.0.0 --allow-remote --certfile lab7.pem --keyfile lab7.key --host-name lab7.example.org
     """
-    start_server(store, **options)
+    if workers and scheduler:
+        raise click.UsageError(
+            "--workers starts processes here, --scheduler uses those of a cluster: give one of them."
+        )
+    start_server(store, how={"device": device, "workers": workers, "scheduler": scheduler}, **options)
 
 
 @click.command()

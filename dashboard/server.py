@@ -5,7 +5,7 @@ import secrets
 import signal
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ def serve(
     show: bool = True,
     warm: bool = True,
     jobs: bool | None = None,
+    how: Mapping[str, Any] | None = None,
     **reached: Any,
 ) -> None:
     """Serve the dashboard until it is interrupted, and print the address that lets a browser in.
@@ -62,6 +63,8 @@ def serve(
         Build the page once before the first visitor comes.
     jobs
         Let visitors have this machine match and analyse what it has; by default only where all of them are on it.
+    how
+        How matches are done, as ``engine.match`` takes it: ``device``, ``workers`` or ``scheduler``.
     reached
         How other machines may reach it, see ``dashboard.doors.open_doors``.
 
@@ -74,7 +77,7 @@ def serve(
         signal.signal(signal.SIGTERM, _interrupt)
     results = Results(store)
     try:
-        _serve(results, show, port=port, address=address, warm=warm, jobs=jobs, **reached)
+        _serve(results, show, port=port, address=address, warm=warm, jobs=jobs, how=how, **reached)
     finally:
         if results.jobs is not None:
             results.jobs.close()
@@ -118,6 +121,7 @@ def make_server(
     address: str = "127.0.0.1",
     warm: bool = True,
     jobs: bool | None = False,
+    how: Mapping[str, Any] | None = None,
     most_sessions: int = MOST_SESSIONS,
     certfile: Path | None = None,
     keyfile: Path | None = None,
@@ -131,7 +135,7 @@ def make_server(
     doors = open_doors(address, certfile=certfile, keyfile=keyfile, **reached)
     results = store if isinstance(store, Results) else Results(store)
     if jobs or (jobs is None and not doors.is_remote):
-        results.compute_jobs()
+        results.compute_jobs(how)
     if doors.is_remote:
         results.tells_paths = False
     if warm:

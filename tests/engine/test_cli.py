@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from contextlib import nullcontext, suppress
 
 import click
 import numpy as np
@@ -166,10 +167,8 @@ def test_every_command_has_examples_that_it_takes(name):
     assert examples
     for line in examples:
         words = shlex.split(line.split("    ")[0].split(" > ")[0])[2:]
-        try:
+        with suppress(click.BadParameter) if "--from" in words else nullcontext():  # a folder of the reader's
             main.get_command(None, name).make_context(name, words)
-        except click.BadParameter as error:
-            assert "does not exist" in error.message  # a folder of the reader's
 
 
 def test_the_summary_is_what_numpy_says(saved):
