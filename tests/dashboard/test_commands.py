@@ -15,6 +15,12 @@ def test_serving_other_machines_is_refused_unless_it_is_said():
     assert "--allow-remote" in result.output
 
 
+def test_matches_are_shared_out_in_one_way():
+    result = CliRunner().invoke(main, ["serve", "--workers", "2", "--scheduler", "tcp://10.0.0.1:8786"])
+    assert result.exit_code == 2
+    assert "--scheduler uses those of a cluster: give one of them." in result.output
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_the_demo_matches_both_networks_and_finds_the_known_answer():
