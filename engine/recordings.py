@@ -374,8 +374,8 @@ def _open_majajhong2015() -> Recording:
             f"Run: unitscope fetch {majajhong2015.COLLECTION} (or, with files that you have, --from DIR)."
         )
     data, table, images = (folder / file.name for file in majajhong2015.FILES)
-    about = {"source": majajhong2015.SOURCE, "licence": majajhong2015.LICENCE}
-    found = arguments(data, Given(images, table, name=majajhong2015.COLLECTION, **about))
+    source, licence = majajhong2015.SOURCE, majajhong2015.LICENCE
+    found = arguments(data, Given(images, table, name=majajhong2015.COLLECTION, source=source, licence=licence))
     size_deg = majajhong2015.SIZE_DEG if found["size_deg"] is None else found["size_deg"]
     return Recording.from_arrays(
         **found | {"size_deg": size_deg, "attrs": found["attrs"] | {"holds": majajhong2015.HOLDS}}

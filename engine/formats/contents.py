@@ -83,7 +83,7 @@ def as_text(values: Any, what: str, where: str) -> list[str]:
     listed = [
         value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value for value in array.tolist()
     ]
-    wrong = [value for value in listed if not isinstance(value, str)]
+    wrong = [value for value in listed if not isinstance(value, str)] if array.ndim == 1 else []
     if wrong or array.ndim != 1:
         found = repr(wrong[0]) if wrong else f"an array of shape {array.shape}"
         raise RecordingError(f"{where}: {what} must be one text for each, got {found}. Write the ids as text.")

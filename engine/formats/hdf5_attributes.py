@@ -67,8 +67,9 @@ def _require_short(attribute: h5py.h5a.AttrID, path: Path, where: str) -> None:
                 longest = max(longest, int(elements[:: _ELEMENT_BYTES // 4].max(initial=0)))
     if longest > most or not is_found:
         raise RecordingError(
-            f"{where}: attribute {attribute.name.decode('utf-8', 'replace')!r} claims {longest:,} elements, or lies where "
-            "it cannot be checked. Nothing of it was read. It is damaged or made to fill the memory: copy it again."
+            f"{where}: attribute {attribute.name.decode('utf-8', 'replace')!r} claims {longest:,} elements, or lies "
+            "where it cannot be checked. Nothing of it was read. It is damaged or made to fill the memory: copy it "
+            "again."
         )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from engine.errors import RecordingError
 from engine.formats.contents import SMALL_BYTES, require_plausible_size
 from engine.formats.hdf5_attributes import require_short_attributes
+from engine.formats.hdf5_heaps import require_sound_heaps
 from engine.formats.hdf5_texts import has_texts, require_short_texts
 
 _MAX_OBJECTS: Final = 10_000
@@ -36,6 +37,7 @@ def require_self_contained(path: Path) -> None:
     OSError
         If it is no HDF5 file.
     """
+    require_sound_heaps(path)
     with h5py.File(path, "r") as file:
         require_short_attributes(file, path, str(path))
         for n_objects, (name, found) in enumerate(_objects(file, str(path))):

@@ -6,6 +6,7 @@ response. Commas in ``.csv``, tabs in ``.tsv``, UTF-8; an empty field or ``nan``
 they stand: ``001`` stays ``001``, and ``NA`` is an id.
 """
 
+import csv
 from pathlib import Path
 from typing import Final
 
@@ -56,36 +57,35 @@ def read_text_table(path: Path) -> pd.DataFrame:
             )
         with open(path, encoding="utf-8-sig", newline="") as file:
             separator = "\t" if path.suffix.lower() == ".tsv" else ","
-            rows = pd.read_csv(
-                file, sep=separator, header=None, dtype=str, keep_default_na=False, skip_blank_lines=False
-            )
+            rows = list(csv.reader(file, delimiter=separator, strict=True))  # pandas fills short lines up in silence
     except RecordingError:
         raise
-    except Exception as error:  # pandas raises a dozen kinds
+    except (OSError, ValueError, csv.Error) as error:
         why = str(error).strip().replace("\n", " ")
         raise RecordingError(
             f"{path} cannot be read as a table ({why}). Save it as UTF-8 text with commas (.csv) or tabs (.tsv), every "
             "line with as many fields as the first."
         ) from error
+    while rows and not rows[-1]:
+        rows.pop()
     _require_rectangle(rows, path)
-    header = rows.iloc[0].tolist()
+    header = rows[0]
     twice = [name for name in header if header.count(name) > 1] if len(header) != len(set(header)) else []
     if twice or any("\0" in name for name in header):
         raise RecordingError(
             f"{path}: {len(twice)} columns have the name of another, first {first_three(twice)}. Rename them."
         )
-    table = rows.iloc[1:].reset_index(drop=True)
-    table.columns = pd.Index(header)
-    return table
+    return pd.DataFrame(rows[1:], columns=pd.Index(header), dtype=object)
 
 
-def _require_rectangle(rows: pd.DataFrame, path: Path) -> None:
-    short = rows.isna().any(axis=1).to_numpy()
-    if short.any() or len(rows) < 2:
-        line = int(np.argmax(short)) + 1 if short.any() else len(rows)
+def _require_rectangle(rows: list[list[str]], path: Path) -> None:
+    width = len(rows[0]) if rows else 0
+    uneven = [line for line, row in enumerate(rows, start=1) if len(row) != width]
+    if uneven or len(rows) < 2 or not width:
+        line = uneven[0] if uneven else len(rows)
         raise RecordingError(
-            f"{path}, line {line}: expected {rows.shape[1]} fields and at least one line below the header, "
-            f"got {int(rows.iloc[line - 1].notna().sum())} fields in {len(rows)} lines. Write the table again."
+            f"{path}, line {line}: expected {width} fields and at least one line below the header, got "
+            f"{len(rows[line - 1]) if line else 0} fields in {len(rows)} lines. Write the table again."
         )
 
 
