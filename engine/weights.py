@@ -184,14 +184,14 @@ def _require_whole(path: Path) -> None:
         raise NetworkError(
             f"{path}: its archive is damaged or cut short ({type(error).__name__}: {error}). Copy or download it again."
         ) from error
-    if is_packed:
-        raise NetworkError(f"{path}: a compressed archive, as torch.save never writes it. Give the file inside it.")
-    if damaged is not None:
-        raise NetworkError(f"{path}: damaged, the checksum of {damaged!r} is not its own. Copy or download it again.")
     if any(entry.filename.endswith("/constants.pkl") for entry in entries):
         raise NetworkError(
             f"{path}: a TorchScript program, not weights. {_ADVICE}torch.save(torch.jit.load(FILE).state_dict(), OTHER)."
         )
+    if is_packed:
+        raise NetworkError(f"{path}: a compressed archive, as torch.save never writes it. Give the file inside it.")
+    if damaged is not None:
+        raise NetworkError(f"{path}: damaged, the checksum of {damaged!r} is not its own. Copy or download it again.")
 
 
 def _classes_in(path: Path) -> list[str]:

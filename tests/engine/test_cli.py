@@ -91,6 +91,20 @@ def test_plan_says_passes_and_memory_and_computes_nothing(saved):
     assert engine.list_runs().empty
 
 
+def test_layers_can_be_chosen_by_patterns_and_are_listed_before_the_run(saved):
+    code, output = run("match", NETWORK, saved, "--layers", "conv?,fc", "--plan")
+    assert code == 0
+    assert re.search(r"conv1 +Conv2d +8 +18 +18 +2592 +0.0", output)
+    assert "3 layers, 2,986 units." in output
+    assert "relu1" not in output
+    assert engine.list_runs().empty
+    code, output = run("list", "layers", NETWORK, "--layers", "conv*")
+    assert (code, "2 layers, 2,976 units. Left out:" in output) == (0, True)
+    code, output = run("match", NETWORK, saved, "--layers", "blob*")
+    assert code != 0
+    assert "layers: 'blob*' matches none of the 4 layers; closest: " in output
+
+
 def test_layers_can_be_chosen(saved):
     assert run("match", NETWORK, saved, "--layers", "fc, conv2")[0] == 0
     assert engine.open_run("tiny@planted").dataset("layers")["layer"].values.tolist() == ["conv2", "fc"]
@@ -101,6 +115,8 @@ def test_layers_can_be_chosen(saved):
     [
         (["match", "squeezenet9", "SAVED"], "squeezenet1_1"),
         (["match", NETWORK, "no-such-recording"], "cowley-v4/190923"),
+        (["match", NETWORK, "SAVED", "--weights", "random"], "a function of yours chooses its own weights"),
+        (["list", "layers", "timm:resnet18"], "say which weights: 'pretrained'"),
         (["match", NETWORK, "SAVED", "--memory", "2MiB"], "Give memory="),
         (["match", NETWORK, "SAVED", "--layers", "conv9"], "conv"),
         (["analyse", "tiny@planted", "reliability"], "holds no runs. Make one with 'unitscope match'"),
@@ -116,7 +132,9 @@ def test_what_is_wrong_is_one_sentence_that_names_the_fix(saved, arguments, mess
 
 def test_lists_of_recordings_networks_and_layers():
     assert "builtin" in run("list", "recordings")[1]
-    assert "squeezenet1_1" in run("list", "networks")[1]
+    output = run("list", "networks")[1]
+    assert "squeezenet1_1" in output
+    assert output.endswith("and torchvision:NAME, timm:NAME (with --weights), MODULE:CALLABLE (a function of yours)\n")
     code, output = run("list", "layers", NETWORK)
     assert code == 0
     assert "4 layers, 5,578 units" in output

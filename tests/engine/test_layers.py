@@ -263,6 +263,75 @@ def test_names_are_taken_literally_even_what_the_list_leaves_out():
     assert reasons == {"2": "not among the named layers", "(output)": "hands on the output of '2'"}
 
 
+def test_patterns_choose_from_the_layer_list_and_names_from_everything():
+    module = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Dropout()), nn.Conv2d(4, 4, 3), nn.ReLU())
+    assert tables(module, ["0.*"])[0]["name"].tolist() == ["0.0", "0.1"]
+    assert tables(module, ["?"])[0]["name"].tolist() == ["1", "2"]
+    assert tables(module, ["2", "0.[01]", "0.2"])[0]["name"].tolist() == ["0.0", "0.1", "0.2", "2"]
+    assert tables(module, "*1")[0]["name"].tolist() == ["0.1", "1"]
+
+
+def test_a_pattern_that_matches_nothing_is_refused_with_the_closest_names():
+    module = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Dropout()), nn.Conv2d(4, 4, 3), nn.ReLU())
+    with pytest.raises(LayerError, match=r"layers: '0\.7\*' matches none of the 4 layers; closest: '0\.\d'.*\* stands for"):
+        tables(module, ["1", "0.7*"])
+    with pytest.raises(LayerError, match=r"matches 1 that are left out, first '0\.2' \(Dropout hands on '0\.1'\); to take"):
+        tables(module, ["0.2*"])
+
+
+def test_a_name_that_looks_like_a_pattern_is_taken_literally():
+    module = nn.Sequential()
+    module.add_module("conv[1]", nn.Conv2d(3, 4, 3))
+    module.add_module("conv1", nn.Conv2d(4, 4, 3))
+    assert tables(module, ["conv[1]"])[0]["name"].tolist() == ["conv[1]"]
+
+
+def test_recurrent_modules_are_left_out_with_a_reason_and_a_cell_gives_a_layer_a_step():
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rows, self.columns = nn.LSTM(48, 8, batch_first=True), nn.GRU(48, 8, batch_first=True)
+            self.cell, self.last = nn.GRUCell(16, 16), nn.Linear(16, 3)
+
+        def forward(self, images):
+            sequence = images.transpose(1, 2).flatten(2)
+            both = torch.cat([self.rows(sequence)[0], self.columns(sequence)[0]], 2)
+            state = torch.zeros(len(images), 16)
+            for step in range(3):
+                state = self.cell(both[:, step], state)
+            return self.last(state)
+
+    layers, reasons = tables(Recurrent())
+    assert layers["name"].tolist() == ["cell", "cell@2", "cell@3", "last"]
+    assert reasons["rows"] == "returns 3 float tensors in a tuple"
+    assert reasons["columns"] == "returns 2 float tensors in a tuple"
+    with pytest.raises(LayerError, match=r"layer 'rows' \(LSTM\) returns 3 float tensors in a tuple; .*wrap it in a module"):
+        tables(Recurrent(), ["rows"])
+
+
+def test_channels_first_stay_first_after_a_layer_norm_inside_and_last_after_windows():
+    class LayerNorm2d(nn.LayerNorm):
+        def forward(self, maps):
+            return super().forward(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    class Windows(nn.Module):
+        def forward(self, maps):
+            shape = maps.shape
+            return functional.softmax(maps.reshape(shape[0], -1, shape[-1]), 1).reshape(shape) * 2
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.norm, self.inner, self.windows = nn.Conv2d(3, 6, 4, 4), LayerNorm2d(6), nn.LayerNorm(6), Windows()
+
+        def forward(self, images):
+            return self.windows(self.inner(self.norm(self.stem(images)).permute(0, 2, 3, 1)))
+
+    layers, _ = tables(Net(), size=20)
+    assert layers["name"].tolist() == ["stem", "norm", "inner", "windows"]
+    assert layers[["channels", "height", "width"]].values.tolist() == [[6, 5, 5]] * 4
+
+
 def test_an_unknown_layer_is_refused_with_the_closest_names():
     module = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), nn.Conv2d(4, 4, 3))
     with pytest.raises(LayerError, match=r"layer '0\.2' is not among the 5 known ones; closest: '0\.\d'"):

@@ -176,22 +176,29 @@ def test_an_unknown_network_is_refused_with_those_that_there_are():
         load_network("resnet18")
 
 
-@pytest.mark.parametrize("library", ["torchvision", "timm"])
-def test_networks_of_other_libraries_are_refused_with_the_way_to_use_them(library):
-    with pytest.raises(NetworkError, match=rf"pip install {library}.*Network.from_module\({library}.*name='resnet18'"):
-        load_network(f"{library}:resnet18")
-
-
 def test_a_function_of_the_users_makes_a_network(tmp_path, monkeypatch):
     (tmp_path / "my_networks_for_a_test.py").write_text(
         "import torch\nfrom engine import Network, Preprocessing\n"
         "def good():\n    preprocess = Preprocessing(16, (16, 16))\n"
         "    return Network.from_module(torch.nn.Conv2d(3, 2, 3), preprocess, name='own')\n"
         "def bad():\n    return torch.nn.Conv2d(3, 2, 3)\n"
+        "def wrong():\n    return {}['weights']\n"
+        "def needs(size):\n    return size\n"
+        "NUMBER = 3\n"
     )
     monkeypatch.chdir(tmp_path)
     before = list(sys.path)
+    (tmp_path / "my_broken_module.py").write_text("1 / 0\n")
     assert load_network("my_networks_for_a_test:good").name == "own"
+    assert load_network("my_networks_for_a_test:good", layers=["(out*"]).layers["name"].tolist() == ["(output)"]
+    with pytest.raises(NetworkError, match=r"wrong' failed: KeyError: 'weights' \(.*my_networks_for_a_test.py, line 9\)"):
+        load_network("my_networks_for_a_test:wrong")
+    with pytest.raises(NetworkError, match=r"needs' failed: TypeError: .*size.* It is called without arguments"):
+        load_network("my_networks_for_a_test:needs")
+    with pytest.raises(NetworkError, match=r"NUMBER' is a int, expected a function that returns a Network"):
+        load_network("my_networks_for_a_test:NUMBER")
+    with pytest.raises(NetworkError, match=r"importing my_broken_module failed \(ZeroDivisionError: division by zero"):
+        load_network("my_broken_module:make")
     with pytest.raises(NetworkError, match=r"'my_networks_for_a_test:bad' returned Conv2d, expected an engine.Network"):
         load_network("my_networks_for_a_test:bad")
     with pytest.raises(NetworkError, match=r"expected MODULE:CALLABLE, importable from here or installed; .*'worse'"):
