@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,11 @@ class MapExplorer(Explorer):
 
 
 def warm() -> None:
-    """Have the code that counts units loaded and compiled in a thread, before somebody waits for it."""
+    """Have the code that counts units loaded, and compiled in a thread, before somebody waits for it.
+
+    It is loaded here: while a thread looks for what datashader can do without, HoloViews finds half of dask and fails.
+    """
+    import_module("datashader")
     told = {
         "layers": ["a"], "channels": [1], "heights": [1], "widths": [2], "chance": 0.1, "site": "", "region": "",
     }  # fmt: skip

@@ -31,7 +31,6 @@ from tests.dashboard.stores import put
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 MB = 1e6
-SERVE = str(Path(__file__).with_name("crowd_server.py"))
 JOB = "from tests.benchmarks.crowd_server import work; work()"
 N_VISITORS = 49
 MOST_SESSIONS = 100
@@ -72,13 +71,12 @@ class Started:
 
 @pytest.fixture
 def server(store) -> Iterator[Started]:
-    command = [sys.executable, SERVE, str(store)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
-    try:
-        yield Started(process)
-    finally:
-        process.terminate()
-        process.wait(20)
+    command = [sys.executable, "-m", "tests.benchmarks.crowd_server", str(store)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True) as process:
+        try:
+            yield Started(process)
+        finally:
+            process.terminate()
 
 
 def told(capsys: pytest.CaptureFixture[str], line: str) -> None:
@@ -92,19 +90,18 @@ def quantiles(seconds: list[float]) -> str:
 
 
 @contextmanager
-def job() -> Iterator[subprocess.Popen[str]]:
+def job() -> Iterator[subprocess.Popen[bytes]]:
     """A job of one thread: products of matrices, one line of progress for each."""
     alone = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     command = [sys.executable, "-c", JOB]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **alone})
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(20)
+    with subprocess.Popen(command, env={**os.environ, **alone}) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
 
 
-def n_done(process: subprocess.Popen[str], during: Callable[[], Any]) -> tuple[Any, float]:
+def n_done(process: subprocess.Popen[bytes], during: Callable[[], Any]) -> tuple[Any, float]:
     """Return what ``during`` gives, and the processor seconds for each second that the job had meanwhile."""
     watched, start = psutil.Process(process.pid), time.perf_counter()
     before = watched.cpu_times().user
