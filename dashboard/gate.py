@@ -273,8 +273,8 @@ class KeptWebSocket(Kept):
     """The websocket of a page: no text of an exception leaves the server."""
 
     close: Callable[[int, str], None]
-    on_close: Callable[[], None]
     ws_connection: Any
+    _has_left = False
     connection: Any
 
     def check_origin(self, origin: str) -> bool:
@@ -284,8 +284,14 @@ class KeptWebSocket(Kept):
     async def _async_open(self, token: str) -> None:
         """Open the session; let go of it if the browser has left meanwhile, of which Bokeh would hear no more."""
         await super()._async_open(token)  # type: ignore[misc]
-        if self.ws_connection is None and self.connection is not None:
+        if self.ws_connection is None:
             self.on_close()
+
+    def on_close(self) -> None:
+        """Let go of the session, once."""
+        if self.connection is not None and not self._has_left:
+            self._has_left = True
+            super().on_close()  # type: ignore[misc]
 
     async def send_message(self, message: Any) -> None:
         """Send a message; of an error only its name, and the page says it in a sentence."""

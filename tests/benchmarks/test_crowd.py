@@ -242,7 +242,7 @@ async def flood(address: str, per_s: int, for_s: float, headers: dict[str, str])
 
 
 async def acting(visitor: Visitor, until: asyncio.Event) -> None:
-    place = 0
+    place = 1  # a site that is chosen already is not answered
     while not until.is_set():
         place += 1
         await visitor.choose(f"site{place % 48:02d}")

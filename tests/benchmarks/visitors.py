@@ -65,13 +65,19 @@ async def visit(address: str, carried: dict[str, str], **query: str) -> Visitor:
     assert root is not None
     socket = HTTPRequest(address.replace("http://", "ws://") + "ws", headers=carried)
     connection = await websocket_connect(socket, subprotocols=["bokeh", token.group(1)])
+    await _received(connection, "ACK")
     for part in ({"msgid": uuid.uuid4().hex, "msgtype": "PULL-DOC-REQ"}, {}, {}):
         await connection.write_message(json.dumps(part))
-    received = ""
-    while "PULL-DOC-REPLY" not in received:
-        received = str(await connection.read_message())
+    await _received(connection, "PULL-DOC-REPLY")
     await send_event(connection, "document_ready", {})
     return Visitor(connection, root.group(1), query["site"])
+
+
+async def _received(connection: WebSocketClientConnection, kind: str) -> None:
+    while (text := await connection.read_message()) is not None:
+        if kind in str(text):
+            return
+    raise ConnectionError(f"the server closed the connection before {kind}")
 
 
 async def send_event(connection: WebSocketClientConnection, name: str, values: dict) -> None:
