@@ -31,6 +31,15 @@ def scaled(function, by=0.9):
     return lambda *arguments, **settings: function(*arguments, **settings) * by
 
 
+def matches_scaled(merge_layers):
+    def merged(*given):
+        found = merge_layers(*given)
+        matches = found["matches"]
+        return {**found, "matches": matches.assign(correlation=0.9 * matches["correlation"])}
+
+    return merged
+
+
 def in_bfloat16(add):
     return lambda self, activation, start, fold: add(self, activation.bfloat16().float(), start, fold)
 
@@ -69,11 +78,11 @@ BREAKS = {
     "best null r, simulated": ("engine.moments.PairMoments.correlation", scaled),
     "units of measurement": ("engine.moments.PairMoments.correlation", lambda r: lambda *given: r(*given).abs()),
     "order of the stimuli": ("engine.moments.PairMoments.add", at_the_first_stimulus),
-    "planted units": ("engine.matching.correlate_pairs", scaled),
+    "planted units": ("engine.pipeline.merge_layers", matches_scaled),
     "noisy copies": ("engine.moments.PairMoments.correlation", scaled),
     "attenuation": ("engine.analyses.reliability.spearman_brown", lambda longer: lambda half: half),
     "Spearman-Brown": ("engine.analyses.reliability.spearman_brown", lambda longer: lambda half, k: longer(half)),
-    "a run hangs together": ("engine.matching.correlate_pairs", scaled),
+    "a run hangs together": ("engine.pipeline.merge_layers", matches_scaled),
     "correlations of sites": (
         "engine.analyses.site_correlations.correlations",
         lambda r: lambda response: (0.9 * r(response)[0], None),
