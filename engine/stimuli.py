@@ -4,6 +4,7 @@ Images are decoded on demand, from a folder, a zip, a list of files or an array,
 """
 
 import hashlib
+import itertools
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -230,23 +231,21 @@ class Stimuli:
 
 def _images_in(folder: Path) -> list[Path]:
     """Return the images that lie in a folder; a link that leaves it could show any file of this machine."""
-    files, root = [], folder.resolve()
     with os.scandir(folder) as entries:
-        for n_entries, entry in enumerate(entries):
-            if n_entries >= MAX_IMAGES:
-                raise RecordingError(
-                    f"{folder} has more than the {MAX_IMAGES:,} files that a set of stimuli may have. "
-                    "Give a folder of the images that were shown."
-                )
-            if not is_image(entry.name) or not entry.is_file():
-                continue
-            if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root):
-                raise RecordingError(
-                    f"{entry.path} is a link to a file outside of its folder. Nothing of it was read: copy the images "
-                    "there, or list their paths in Python: Stimuli.from_paths([...], ids)."
-                )
-            files.append(Path(entry.path))
-    return files
+        found = list(itertools.islice(entries, MAX_IMAGES + 1))
+    if len(found) > MAX_IMAGES:
+        raise RecordingError(
+            f"{folder} has more than the {MAX_IMAGES:,} files that a set of stimuli may have. "
+            "Give a folder of the images that were shown."
+        )
+    root, images = folder.resolve(), [entry for entry in found if is_image(entry.name) and entry.is_file()]
+    for entry in images:
+        if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root):
+            raise RecordingError(
+                f"{entry.path} is a link to a file outside of its folder. Nothing of it was read: copy the images "
+                "there, or list their paths in Python: Stimuli.from_paths([...], ids)."
+            )
+    return [Path(entry.path) for entry in images]
 
 
 def _require_uint8_images(array: Any) -> np.ndarray:
