@@ -129,7 +129,7 @@ def given_as(kind, place, names, values):
     return {"folder": folder, "zip": zipped(folder), "paths": paths}[kind]
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(
     naming=st.sampled_from(sorted(NAMINGS)),
     fault=st.sampled_from(sorted(ON_IMAGES | ON_IDS)),
