@@ -55,8 +55,8 @@ def import_library(library: str, name: str) -> ModuleType:
         return import_module(library)
     except Exception as error:  # compiled code that does not fit this torch fails in many ways
         raise NetworkError(
-            f"{name!r}: {library} cannot be imported beside torch {torch.__version__} ({type(error).__name__}: {error}). "
-            "Install the torchvision that was made for this torch; its release notes list the pairs."
+            f"{name!r}: {library} cannot be imported beside torch {torch.__version__} ({type(error).__name__}: {error})."
+            " Install the torchvision that was made for this torch; its release notes list the pairs."
         ) from error
 
 

@@ -80,15 +80,15 @@ def timm_preprocessing(timm: Any, config: Mapping[str, Any], name: str) -> Prepr
         If we have no setting for it: margins that are filled up, input that is not square, an odd interpolation.
     """
     stated = timm.data.resolve_data_config(pretrained_cfg=config)
-    size = tuple(int(length) for length in stated["input_size"][1:])
-    larger = tuple(floor(length / stated["crop_pct"]) for length in size)
+    height, width = (int(length) for length in stated["input_size"][1:])
+    larger = (floor(height / stated["crop_pct"]), floor(width / stated["crop_pct"]))
     way = stated["crop_mode"]
     if way not in ("center", "squash") or (way == "center" and larger[0] != larger[1]):
-        raise _no_setting(name, f"crop_mode={way!r} at {size[0]} x {size[1]} pixels")
+        raise _no_setting(name, f"crop_mode={way!r} at {height} x {width} pixels")
     try:
         return Preprocessing(
-            resize=larger[0] if way == "center" else larger,  # type: ignore[arg-type]
-            crop=size,
+            resize=larger[0] if way == "center" else larger,
+            crop=(height, width),
             interpolation=stated["interpolation"],
             mean=tuple(stated["mean"]),
             sd=tuple(stated["std"]),

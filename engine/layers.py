@@ -138,14 +138,14 @@ def _nothing_matches(pattern: str, listed: Sequence[str], others: Sequence[str],
     bare = "".join(letter for letter in pattern if letter not in _WILD)
     close = get_close_matches(bare, listed, n=3, cutoff=0.3) or list(listed)[:3]
     hidden = (
-        f" It matches {len(others)} that are left out, first {others[0]!r} ({reasons[others[0]]}); to take one of these "
-        "in, name it without a wildcard."
+        f" It matches {len(others)} that are left out, first {others[0]!r} ({reasons[others[0]]}); to take one of "
+        "these in, name it without a wildcard."
         if others
         else ""
     )
     return (
-        f"layers: {pattern!r} matches none of the {len(listed)} layers; closest: {', '.join(map(repr, close))}.{hidden} "
-        "* stands for any letters, dots too; ? for one."
+        f"layers: {pattern!r} matches none of the {len(listed)} layers; closest: {', '.join(map(repr, close))}.{hidden}"
+        " * stands for any letters, dots too; ? for one."
     )
 
 

@@ -41,7 +41,13 @@ AT_ONCE = 64
 PAIRS = 2**18
 """Pairs of a unit and a column that are scored at a time from sums."""
 
-_FULL = ("can't allocate memory", "not enough memory", "bad_alloc", "bad allocation", "could not create a memory object")
+_FULL = (
+    "can't allocate memory",
+    "not enough memory",
+    "bad_alloc",
+    "bad allocation",
+    "could not create a memory object",
+)
 _NO_THREAD = "can't start new thread"
 """What torch's allocator, its libraries and Python say of a full memory, where the type of the error does not."""
 

@@ -151,7 +151,7 @@ def recorded_network(run: Run) -> tuple[str, dict[str, Any]] | None:
 
 
 def _names_no_code(name: str) -> bool:
-    """Whether loading that name runs no code that the run chose: a run may come from anywhere, MODULE:CALLABLE is code."""
+    """Whether loading that name runs no code that the run chose: a run may come from anywhere."""
     library, colon, _ = name.partition(":")
     return not colon or library in ("torchvision", "timm")
 

@@ -174,7 +174,7 @@ def _loaded(path: Path) -> Any:
 
 
 def _require_whole(path: Path) -> None:
-    """Compare every checksum in the archive, which torch itself leaves alone, and refuse what it would run or unpack."""
+    """Compare every checksum in the archive, which torch leaves alone, and refuse what it would run or unpack."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
@@ -186,7 +186,8 @@ def _require_whole(path: Path) -> None:
         ) from error
     if any(entry.filename.endswith("/constants.pkl") for entry in entries):
         raise NetworkError(
-            f"{path}: a TorchScript program, not weights. {_ADVICE}torch.save(torch.jit.load(FILE).state_dict(), OTHER)."
+            f"{path}: a TorchScript program, not weights. {_ADVICE}"
+            "torch.save(torch.jit.load(FILE).state_dict(), OTHER)."
         )
     if is_packed:
         raise NetworkError(f"{path}: a compressed archive, as torch.save never writes it. Give the file inside it.")

@@ -118,7 +118,7 @@ def test_a_preparation_of_images_that_we_have_no_setting_for_is_refused(timm):
         config = timm.get_pretrained_cfg(name).to_dict()
         if name == "test_vit":
             config["interpolation"] = "lanczos"
-        with pytest.raises(NetworkError, match="engine.Preprocessing has no setting for") as caught:
+        with pytest.raises(NetworkError, match=r"engine\.Preprocessing has no setting for") as caught:
             timm_preprocessing(timm, config, f"timm:{name}")
         assert what in str(caught.value)
         assert f"timm.create_model({name!r})" in str(caught.value)

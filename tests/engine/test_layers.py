@@ -273,9 +273,13 @@ def test_patterns_choose_from_the_layer_list_and_names_from_everything():
 
 def test_a_pattern_that_matches_nothing_is_refused_with_the_closest_names():
     module = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Dropout()), nn.Conv2d(4, 4, 3), nn.ReLU())
-    with pytest.raises(LayerError, match=r"layers: '0\.7\*' matches none of the 4 layers; closest: '0\.\d'.*\* stands for"):
+    with pytest.raises(
+        LayerError, match=r"layers: '0\.7\*' matches none of the 4 layers; closest: '0\.\d'.*\* stands for"
+    ):
         tables(module, ["1", "0.7*"])
-    with pytest.raises(LayerError, match=r"matches 1 that are left out, first '0\.2' \(Dropout hands on '0\.1'\); to take"):
+    with pytest.raises(
+        LayerError, match=r"matches 1 that are left out, first '0\.2' \(Dropout hands on '0\.1'\); to take"
+    ):
         tables(module, ["0.2*"])
 
 
@@ -305,7 +309,9 @@ def test_recurrent_modules_are_left_out_with_a_reason_and_a_cell_gives_a_layer_a
     assert layers["name"].tolist() == ["cell", "cell@2", "cell@3", "last"]
     assert reasons["rows"] == "returns 3 float tensors in a tuple"
     assert reasons["columns"] == "returns 2 float tensors in a tuple"
-    with pytest.raises(LayerError, match=r"layer 'rows' \(LSTM\) returns 3 float tensors in a tuple; .*wrap it in a module"):
+    with pytest.raises(
+        LayerError, match=r"layer 'rows' \(LSTM\) returns 3 float tensors in a tuple; .*wrap it in a module"
+    ):
         tables(Recurrent(), ["rows"])
 
 
@@ -322,7 +328,12 @@ def test_channels_first_stay_first_after_a_layer_norm_inside_and_last_after_wind
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
-            self.stem, self.norm, self.inner, self.windows = nn.Conv2d(3, 6, 4, 4), LayerNorm2d(6), nn.LayerNorm(6), Windows()
+            self.stem, self.norm, self.inner, self.windows = (
+                nn.Conv2d(3, 6, 4, 4),
+                LayerNorm2d(6),
+                nn.LayerNorm(6),
+                Windows(),
+            )
 
         def forward(self, images):
             return self.windows(self.inner(self.norm(self.stem(images)).permute(0, 2, 3, 1)))

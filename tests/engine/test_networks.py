@@ -191,7 +191,9 @@ def test_a_function_of_the_users_makes_a_network(tmp_path, monkeypatch):
     (tmp_path / "my_broken_module.py").write_text("1 / 0\n")
     assert load_network("my_networks_for_a_test:good").name == "own"
     assert load_network("my_networks_for_a_test:good", layers=["(out*"]).layers["name"].tolist() == ["(output)"]
-    with pytest.raises(NetworkError, match=r"wrong' failed: KeyError: 'weights' \(.*my_networks_for_a_test.py, line 9\)"):
+    with pytest.raises(
+        NetworkError, match=r"wrong' failed: KeyError: 'weights' \(.*my_networks_for_a_test.py, line 9\)"
+    ):
         load_network("my_networks_for_a_test:wrong")
     with pytest.raises(NetworkError, match=r"needs' failed: TypeError: .*size.* It is called without arguments"):
         load_network("my_networks_for_a_test:needs")

@@ -1,4 +1,4 @@
-"""Memory that runs out in the middle of a match: the batch halves and the result is the same, or a sentence says why."""
+"""Memory that runs out in the middle of a match: the batch halves and the result stays, or a sentence says why."""
 
 import json
 import subprocess
@@ -61,7 +61,9 @@ def test_a_processor_without_room_for_one_stimulus_is_named():
     def full(batch: int) -> None:
         raise RuntimeError(CPU_MESSAGE)
 
-    with pytest.raises(MemoryBudgetError, match=r"this machine's memory is full with one stimulus at a time.*ulimit -v"):
+    with pytest.raises(
+        MemoryBudgetError, match=r"this machine's memory is full with one stimulus at a time.*ulimit -v"
+    ):
         halving(full, 16)
 
 
@@ -92,7 +94,7 @@ pictures = rng.integers(0, 256, (40, 224, 224, 3), dtype=np.uint8)
 names = [f"i{k:02d}" for k in range(40)]
 recording = engine.Recording.from_arrays(rng.gamma(2, 5, (40, 3)), pictures, stimulus_ids=names)
 options = dict(folds=1, shuffles=0, progress=False)
-engine.match(network, recording, store=tempfile.mkdtemp(), **options)  # once without: code is compiled, threads are there
+engine.match(network, recording, store=tempfile.mkdtemp(), **options)  # once without a limit: code is compiled
 if sys.argv[1] != "none":
     size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + int(sys.argv[1]) * 2**20,) * 2)

@@ -139,11 +139,20 @@ def test_checkpoints_are_read_in_the_wrappers_that_training_scripts_give_them(tm
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"model": STATE, "model_ema": STATE}, r"holds 2 state dicts, 'model', 'model_ema'. Choose one: unitscope convert"),
+        (
+            {"model": STATE, "model_ema": STATE},
+            r"holds 2 state dicts, 'model', 'model_ema'. Choose one: unitscope convert",
+        ),
         ({"epoch": 3, "args": {"lr": 0.1}}, r"expected a state dict \(name to tensor\), got dict of other things"),
         ({f"module.{k}": v for k, v in STATE.items()} | {"x": torch.zeros(1)}, r"8 of its 9 tensors are missing"),
-        ({**STATE, "0.bias": torch.tensor([0, 1, torch.nan, 2])}, "0.bias holds NaN or infinity, so small would answer"),
-        ({"model": STATE, "hook": Hook()}, r"not a plain state dict \(it needs tests.engine.test_weights.Hook\)\..*torch.save"),
+        (
+            {**STATE, "0.bias": torch.tensor([0, 1, torch.nan, 2])},
+            "0.bias holds NaN or infinity, so small would answer",
+        ),
+        (
+            {"model": STATE, "hook": Hook()},
+            r"not a plain state dict \(it needs tests.engine.test_weights.Hook\)\..*torch.save",
+        ),
     ],
 )
 def test_checkpoints_that_leave_a_choice_or_do_not_fit_are_refused(tmp_path, content, message):
@@ -161,7 +170,9 @@ def test_one_of_several_state_dicts_is_converted_to_safetensors(tmp_path):
     assert told.exit_code == 0
     assert told.output.endswith("ema.safetensors: 9 tensors, its entry 'model_ema' of both.pt.\n")
     assert same(filled(tmp_path / "ema.safetensors")[0], small())
-    with pytest.raises(NetworkError, match=r"ema.safetensors: expected the name of a new file that ends in .safetensor"):
+    with pytest.raises(
+        NetworkError, match=r"ema.safetensors: expected the name of a new file that ends in .safetensor"
+    ):
         convert_weights(tmp_path / "both.pt", tmp_path / "ema.safetensors", "model")
     with pytest.raises(NetworkError, match=r"both.pt: holds no state dict 'ema'; it holds: 'model', 'model_ema'"):
         convert_weights(tmp_path / "both.pt", tmp_path / "other.safetensors", "ema")
@@ -215,9 +226,7 @@ def fuzz(tmp_path: Path, n: int, seed: int) -> Counter:
             module = filled(path)[0]
             outcome = "unharmed" if same(module, small()) else "other values"
         except NetworkError as error:
-            assert str(path) in str(error)
-            assert "Traceback" not in str(error)
-            outcome = "refused"
+            outcome = "refused" if str(path) in str(error) else f"refused without its name: {error}"
         assert time.monotonic() - started < 10
         outcomes[name, outcome] += 1
     return outcomes
@@ -226,6 +235,7 @@ def fuzz(tmp_path: Path, n: int, seed: int) -> Counter:
 def test_mutated_files_of_weights_are_refused_or_unharmed(tmp_path):
     pytest.importorskip("safetensors")
     outcomes = fuzz(tmp_path, 60, 0)
+    assert {outcome for _, outcome in outcomes} == {"refused", "unharmed", "other values"}
     assert outcomes["new.pt", "other values"] == 0
     assert all(outcomes[name, "refused"] >= 5 for name in ("new.pt", "legacy.pt", "tensors.safetensors"))
 
