@@ -55,7 +55,7 @@ def import_library(library: str, name: str) -> ModuleType:
         return import_module(library)
     except Exception as error:  # compiled code that does not fit this torch fails in many ways
         raise NetworkError(
-            f"{name!r}: {library} cannot be imported beside torch {torch.__version__} ({type(error).__name__}: {error})."
+            f"{name!r}: {library} does not import beside torch {torch.__version__} ({type(error).__name__}: {error})."
             " Install the torchvision that was made for this torch; its release notes list the pairs."
         ) from error
 
