@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from bokeh.server.server import Server
 from bokeh.server.session import ServerSession
 from bokeh.server.views.doc_handler import DocHandler
+from bokeh.server.views.session_handler import SessionHandler
 from bokeh.server.views.ws import WSHandler
 from bokeh.util.token import check_token_signature, get_session_id
 from panel.io.server import ComponentResourceHandler
@@ -30,6 +31,8 @@ from dashboard.views.markup import tag
 log = logging.getLogger(__name__)
 
 MOST_SESSIONS: Final = 100
+MOST_OPENING = 10
+"""Pages that one visitor may ask for before their websockets come: each costs the server's loop a moment."""
 MOST_MESSAGE_BYTES: Final = 1 << 20
 """Of what a browser sends: its messages are some hundred bytes."""
 _CLOSED: Final = (ComponentResourceHandler,)
@@ -81,6 +84,7 @@ class Gate:
         self.access, self.doors, self.most_sessions = access, doors, most_sessions
         self._server: Server | None = None
         self._logins: dict[str, str] = {}
+        self._opened: set[str] = set()
 
     def keep(self, server: Server) -> None:
         """Stand before all handlers of a server."""
@@ -103,6 +107,7 @@ class Gate:
     def forget(self, session_id: str) -> None:
         """The session is over."""
         self._logins.pop(session_id, None)
+        self._opened.discard(session_id)
 
     def refusal(self, request: HTTPServerRequest, target: type[RequestHandler]) -> Refusal | None:
         """Return why a request is not answered by ``target``; None if it is."""
@@ -185,7 +190,13 @@ class Gate:
     def _of_session(self, request: HTTPServerRequest, target: type[RequestHandler]) -> Refusal | None:
         if issubclass(target, WSHandler):
             return self._of_websocket(request)
-        if issubclass(target, DocHandler) and self._n_sessions() >= self.most_sessions:
+        if not issubclass(target, SessionHandler):
+            return None
+        login = pass_of(request).login
+        if sum(one == login and name not in self._opened for name, one in self._logins.items()) >= MOST_OPENING:
+            told = f"{MOST_OPENING} pages of this browser are being opened. Try again when they are there."
+            return _refused(503, "One moment", told, retry_after=5)
+        if self._n_sessions() >= self.most_sessions:
             told = f"{self.most_sessions} pages of this server are open, and that is all it takes. Close some that you "
             return _refused(503, "Too many pages are open", told + "do not need, or try again later.", retry_after=30)
         return None
@@ -197,6 +208,7 @@ class Gate:
             return _refused(403, "Not your session", "Reload the page.")
         if session.connection_count:
             return _refused(403, "This page is open already", "Reload the page.")
+        self._opened.add(session.id)
         return None
 
     def _session_of(self, request: HTTPServerRequest) -> ServerSession | None:

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 
 from tests.benchmarks.visitors import Visitor, act, let_in, visit
 from tests.browsers import CHROMIUM, FLAGS
@@ -226,23 +225,12 @@ def half_open(port: int, count: int) -> Iterator[list[socket.socket]]:
         one.close()
 
 
-async def flood(address: str, per_s: int, for_s: float, headers: dict[str, str]) -> dict[int, int]:
-    """Ask so often a second; count the answers by status, 599 for none."""
-    client = AsyncHTTPClient(force_instance=True, max_clients=200)
-    statuses: dict[int, int] = {}
-
-    async def once() -> None:
-        answer = await client.fetch(HTTPRequest(address, headers=headers, request_timeout=30), raise_error=False)
-        statuses[answer.code] = statuses.get(answer.code, 0) + 1
-
-    pending, start = set(), time.perf_counter()
-    for k in range(int(per_s * for_s)):
-        pending.add(asyncio.create_task(once()))
-        wait = start + k / per_s - time.perf_counter()
-        if wait > 0 or k % 50 == 0:
-            await asyncio.sleep(max(wait, 0))
-    await asyncio.wait(pending, timeout=60)
-    return statuses
+async def flood(address: str, per_s: int, for_s: float, cookie: str = "") -> dict[str, int]:
+    """Have a process ask so often a second; count the answers by status."""
+    command = (sys.executable, "-m", "tests.benchmarks.flood", address, str(per_s), str(for_s), cookie)
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    told, _ = await process.communicate()
+    return json.loads(told)
 
 
 async def acting(visitor: Visitor, until: asyncio.Event) -> None:
@@ -283,38 +271,45 @@ async def long_messages(server: Started, count: int, n_bytes: int) -> list[int |
     return codes
 
 
-def test_whoever_means_harm_does_little(server, capsys):
-    """Sockets half open, long messages, a flood of requests with and without the cookie, wrong tokens."""
-    port = int(server.base.rpartition(":")[2].strip("/"))
-    asyncio.run(harmed(server, lambda: asyncio.sleep(2)))
-    before, most = server.rss, 0
+class Watch:
+    """Measures what a healthy visitor waits, and the memory of the server, while harm is done."""
 
-    def measure(name: str, harm: Callable[[], Any]) -> Any:
-        nonlocal most
-        seconds, given = asyncio.run(harmed(server, harm))
-        most = max(most, server.rss - before)
-        told(capsys, f"\n{name}: healthy visitor {quantiles(seconds)}; {(server.rss - before) / MB:+.0f} MB; {given}")
+    def __init__(self, server: Started, capsys: pytest.CaptureFixture[str]) -> None:
+        self.server, self.capsys, self.most = server, capsys, 0
+        asyncio.run(harmed(server, lambda: asyncio.sleep(2)))
+        self.before = server.rss
+
+    def during(self, name: str, harm: Callable[[], Any]) -> Any:
+        seconds, given = asyncio.run(harmed(self.server, harm))
+        grown = self.server.rss - self.before
+        told(self.capsys, f"\n{name}: healthy visitor {quantiles(seconds)}; {grown / MB:+.0f} MB; {given}")
         assert np.percentile(seconds, 95) < 3
+        assert grown < 300 * MB
         return given
 
+
+def test_half_open_sockets_and_long_messages_do_little(server, capsys):
+    watch, port = Watch(server, capsys), int(server.base.rpartition(":")[2].strip("/"))
     with half_open(port, 500) as opened:
-        measure("500 half-open sockets", lambda: asyncio.sleep(10))
+        watch.during("500 half-open sockets", lambda: asyncio.sleep(10))
         time.sleep(25)
         closed = sum(_is_closed(one) for one in opened)
         told(capsys, f"closed by the server within 40 s: {closed} of {len(opened)}")
         assert closed == len(opened)
-    codes = measure("20 messages of 25 MB", lambda: long_messages(server, 20, 25_000_000))
+    codes = watch.during("20 messages of 25 MB", lambda: long_messages(server, 20, 25_000_000))
     assert len(codes) == 20
-    statuses = measure("1,000 GET/s for 10 s, no cookie", lambda: flood(server.base, 1000, 10, {}))
-    assert set(statuses) <= {403, 599}
-    carried = asyncio.run(let_in(server.address))
-    statuses = measure("1,000 GET/s for 10 s, with the cookie", lambda: flood(server.base, 1000, 10, carried))
-    assert set(statuses) <= {200, 503, 599}
-    statuses = measure("200 wrong tokens", lambda: flood(f"{server.base}?token=wrong", 100, 2, {}))
-    assert statuses[403] == 5
-    assert statuses[429] == 195
-    told(capsys, f"most memory beside the start: {most / MB:+.0f} MB")
-    assert most < 300 * MB
+
+
+def test_floods_of_requests_and_of_wrong_tokens_do_little(server, capsys):
+    watch = Watch(server, capsys)
+    statuses = watch.during("1,000 GET/s for 10 s, no cookie", lambda: flood(server.base, 1000, 10))
+    assert set(statuses) == {"403"}
+    cookie = asyncio.run(let_in(server.address))["Cookie"]
+    statuses = watch.during("1,000 GET/s for 10 s, with the cookie", lambda: flood(server.base, 1000, 10, cookie))
+    assert set(statuses) <= {"200", "503"}
+    statuses = watch.during("200 wrong tokens", lambda: flood(f"{server.base}?token=wrong", 100, 2))
+    assert statuses["403"] <= 7
+    assert statuses["429"] > 100
 
 
 def _is_closed(one: socket.socket) -> bool:

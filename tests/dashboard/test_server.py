@@ -299,6 +299,16 @@ def test_a_page_too_many_is_refused_in_a_sentence(server, ask, cookie):
     assert pages[-1][0].headers["Retry-After"] == "30"
 
 
+def test_pages_that_nobody_opens_are_few(server, ask, cookie, monkeypatch):
+    monkeypatch.setattr(gate, "MOST_OPENING", 2)
+    pages = [ask(Cookie=cookie) for _ in range(3)]
+    assert [answer.status for answer, _ in pages] == [200, 200, 503]
+    assert "2 pages of this browser are being opened. Try again when they are there." in pages[-1][1]
+    assert ask(Cookie=cookie_of(server))[0].status == 200
+    assert websocket(ask, token_of(pages[0][1]), Cookie=cookie) == 101
+    assert ask(Cookie=cookie)[0].status == 200
+
+
 def test_nothing_but_reading_is_possible(ask, cookie):
     for method in ("POST", "PUT", "DELETE", "OPTIONS", "PATCH"):
         answer, page = ask(method=method, Cookie=cookie)
