@@ -118,7 +118,7 @@ def limited(mebibytes: str) -> dict:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit of the address space, and /proc")
 def test_a_process_with_little_memory_matches_in_small_batches_or_says_that_it_cannot():
-    free, little, none = (limited(mebibytes) for mebibytes in ("none", "200", "6"))
+    free, little, none = (limited(mebibytes) for mebibytes in ("none", "320", "6"))
     assert max(free["sizes"]) == 16
     assert min(little["sizes"]) < 16 < len(little["sizes"])
     np.testing.assert_allclose(little["r"], free["r"], atol=ROUNDED)
