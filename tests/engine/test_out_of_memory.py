@@ -119,7 +119,8 @@ def limited(mebibytes: str) -> dict:
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit of the address space, and /proc")
 def test_a_process_with_little_memory_matches_in_small_batches_or_says_that_it_cannot():
     free, little, none = (limited(mebibytes) for mebibytes in ("none", "320", "6"))
-    assert max(free["sizes"]) == 16
-    assert min(little["sizes"]) < 16 < len(little["sizes"])
+    assert free["sizes"].count(16) == 2  # of 40 images; the trials before are smaller
+    assert little["sizes"].count(16) == 1  # which failed
+    assert max(little["sizes"][little["sizes"].index(16) + 1 :]) <= 8
     np.testing.assert_allclose(little["r"], free["r"], atol=ROUNDED)
     assert none["error"].startswith("this machine's memory is full ")
