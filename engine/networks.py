@@ -214,8 +214,9 @@ def _from_zoo(name: str, weights: str | Path, seed: int) -> Network:
     module.to_empty(device="cpu")
     notes: list[str] = []
     if weights == "pretrained":
+        tensors = entry.pretrained()  # says what is missing, where the package is
         origin = entry.pretrained_source
-        weight_files.fill(module, entry.pretrained(), origin, name)
+        weight_files.fill(module, tensors, origin, name)
     elif weights == "random":
         origin = f"random, seed {seed}"
         entry.initialise(module, torch.Generator().manual_seed(seed))

@@ -199,7 +199,8 @@ def _give_network(run: Run) -> str:
 
 
 def _give_recording(run: Run) -> str:
-    fetch = f" Or fetch it: unitscope fetch {run.recording.replace('/', ' ')}." if "cowley" in run.recording else ""
+    is_public = run.recording.partition("/")[0] in ("cowley-v4", "majajhong2015")
+    fetch = f" Or fetch it: unitscope fetch {run.recording.replace('/', ' ')}." if is_public else ""
     return (
         f"the images of recording {run.recording!r}, which is not on this machine under that name: give recording= in "
         f"Python, --recording NAME_OR_PATH on the command line.{fetch}"

@@ -7,7 +7,6 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 import torch
-from dashboard.views.frame import GO
 from torch import nn
 
 import engine
@@ -16,6 +15,7 @@ from dashboard.registry import FIGURES
 from dashboard.report import write_report
 from dashboard.requests import MatchRequest
 from dashboard.results import Results
+from dashboard.views.keys import GO
 from engine.analyses import TITLES
 from engine.errors import EngineError
 from tests.browsers import entry, served
