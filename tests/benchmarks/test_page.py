@@ -4,14 +4,12 @@
 are printed; a test fails only far beyond its target, since machines are shared and Chromium renders in software here.
 """
 
-import asyncio
 import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,9 +18,8 @@ import numpy as np
 import pytest
 
 from dashboard.results import Results
-from dashboard.state import PAGES, Selection
+from dashboard.state import PAGES
 from dashboard.views.session import Session
-from tests.benchmarks.visitors import act
 from tests.dashboard.conftest import build_run
 from tests.dashboard.stores import put
 
@@ -206,22 +203,3 @@ def test_an_export_takes_a_moment(store, kind, capsys, monkeypatch):
     told(capsys, f"\n{kind}: " + ", ".join(f"{name} {s:.2f} s" for name, s in took.items()) + " (target 2)")
     assert len(files) == len(names)
     assert max(took.values()) < SLACK * 2
-
-
-def test_fifty_visitors_are_answered_while_a_job_runs(store, address, capsys):
-    """Each acts every 5 s; beside them a process keeps one core busy, as a job of one thread does."""
-    sites = list(Results(store).choose(Selection()).run.dataset("matches")["site"].values[:40])  # type: ignore[union-attr]
-    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-    try:
-        with ThreadPoolExecutor(1) as apart:  # the browser's driver holds the loop of this thread
-            visitors = apart.submit(asyncio.run, act(address, [str(site) for site in sites], 50, 5, 40)).result()
-    finally:
-        busy.terminate()
-    seconds = [s for visitor in visitors for s in visitor.seconds]
-    told(
-        capsys,
-        f"\n50 visitors, {len(seconds)} actions: median {median(seconds):.2f}, p95 {p95(seconds):.2f}, "
-        f"p99 {float(np.percentile(seconds, 99)):.2f} s (targets 1, 3)",
-    )
-    assert [visitor.foreign for visitor in visitors if visitor.foreign] == []
-    assert p95(seconds) < SLACK * 1
