@@ -59,6 +59,7 @@ def address(store: Path) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(20)
+        server.stdout.close()
 
 
 class Watched:
