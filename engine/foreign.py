@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any, Final
 
 import torch
+from torch import library as operators
 from torch import nn
 
 from engine.errors import NetworkError
@@ -23,7 +24,7 @@ from engine.preprocessing import Preprocessing
 
 INSTALL: Final = 'pip install "unitscope[networks]"'
 
-_KEPT: list[torch.library.Library] = []
+_KEPT: list[operators.Library] = []
 """Declarations end with the object that made them."""
 
 
@@ -114,10 +115,10 @@ def _declare_missing_operators() -> None:
     """
     if torch.version.cuda is not None or _KEPT or "torchvision" in sys.modules or _loads_its_operators():
         return
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    declared = operators.Library("torchvision", "FRAGMENT")
     for operator in ("nms", "qnms"):
-        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _KEPT.append(library)
+        declared.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    _KEPT.append(declared)
 
 
 def _loads_its_operators() -> bool:
