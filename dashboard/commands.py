@@ -12,8 +12,9 @@ import click
 import engine
 from dashboard.server import PORT
 from dashboard.server import serve as start_server
-from engine.cli import match_options, summary
-from engine.recordings import BUILTIN
+from engine.commands.match import summary
+from engine.commands.options import match_options
+from engine.known_recordings import BUILTIN
 from engine.world import open_world
 
 NETWORKS = ("squeezenet1_1", "efficientnet_lite0")

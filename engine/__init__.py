@@ -15,11 +15,11 @@ _HOME = {
     "analyse": "engine.analyses",
     "fetch": "engine.fetching",
     "list_networks": "engine.networks",
-    "list_recordings": "engine.recordings",
+    "list_recordings": "engine.known_recordings",
     "list_runs": "engine.store",
     "load_network": "engine.networks",
     "match": "engine.pipeline",
-    "open_recording": "engine.recordings",
+    "open_recording": "engine.known_recordings",
     "open_run": "engine.store",
 }
 

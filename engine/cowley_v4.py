@@ -1,7 +1,7 @@
 """Which real macaque V4 recordings can be had: their files, where they are published, and what is known of each.
 
 Cowley, Stan, Pillow & Smith (2026) publish responses of V4 sites to natural and synthetic images, session by session.
-This module knows the collection's files and facts; ``engine.fetching`` gets them, ``engine.recordings`` opens them.
+This module knows the files and facts of the collection; ``engine.fetching`` gets it, ``known_recordings`` opens it.
 """
 
 import hashlib

@@ -22,7 +22,7 @@ from engine.cowley_v4 import PublishedFile, SessionFiles
 from engine.durable import TEMPORARY, move_in, write_file
 from engine.errors import FetchError
 from engine.fetching_assemblies import fetch_majajhong2015
-from engine.recordings import data_root
+from engine.known_recordings import data_root
 
 BASE_ADDRESS: Final = f"https://raw.githubusercontent.com/{cowley_v4.REPOSITORY}/{cowley_v4.COMMIT}"
 NOTICE_FILE: Final = "NOTICE.txt"

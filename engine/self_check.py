@@ -17,8 +17,9 @@ from engine.bench.machine import describe_machine, versions
 from engine.checks import Check
 from engine.errors import EngineError, NetworkError
 from engine.identities import IDENTITIES, Identity
+from engine.known_recordings import data_root
 from engine.matching import ALGORITHM
-from engine.recordings import Recording, data_root
+from engine.recordings import Recording
 from engine.schema import STIMULUS
 from engine.stimuli import Stimuli
 from engine.store import list_runs, open_run

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from engine.digests import network_digest, responses_digest, stimuli_digest
 from engine.errors import NotAvailableError, RecordingError, SettingsError
+from engine.known_recordings import BUILTIN, data_root, list_recordings, open_recording
 from engine.recording_files import MANIFEST
-from engine.recordings import BUILTIN, Recording, data_root, list_recordings, open_recording
+from engine.recordings import Recording
 from engine.schema import LAYER, SITE, STIMULUS
 from engine.store import Run
 

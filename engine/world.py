@@ -21,7 +21,8 @@ from tqdm import tqdm
 from engine import scenes
 from engine.durable import remove
 from engine.errors import RecordingError, SettingsError
-from engine.recordings import BUILTIN, Recording, data_root, open_recording
+from engine.known_recordings import BUILTIN, data_root, open_recording
+from engine.recordings import Recording
 from engine.simulation import (
     N_REPEATS,
     SIZE_DEG,

@@ -26,6 +26,7 @@ DIRECTION = [
     ["stimuli", "parts", "cowley_v4", "majajhong2015", "allocation", "tracing", "weights"],
     ["recording_files", "runs", "layers", "formats"],
     ["recordings", "catalogue"],
+    ["known_recordings"],
     ["fetching_assemblies"],
     ["store", "fetching", "scenery", "zoo", "foreign"],
     ["from_torchvision", "from_timm"],
@@ -54,6 +55,7 @@ DIRECTION = [
     ["identities", "store_trial"],
     ["self_check"],
     ["jobs"],
+    ["commands"],
     ["cli"],
 ]
 """Modules and packages of engine, from what stands alone to what uses the rest."""
@@ -62,6 +64,7 @@ TORCH_FREE = [
     "engine",
     "engine.store",
     "engine.recordings",
+    "engine.known_recordings",
     "engine.sources",
     "engine.analyses",
     "engine.checks",

@@ -9,9 +9,10 @@ import numpy as np
 from scipy import fft
 
 from engine.errors import SettingsError
+from engine.known_recordings import open_recording
 from engine.networks import Network, load_network
 from engine.planning import parse_memory
-from engine.recordings import Recording, open_recording
+from engine.recordings import Recording
 
 PEERS = ("numpy", "hooks", "faiss", "thingsvision")
 """Peers by name, see ``engine.bench.peers``."""

@@ -9,7 +9,8 @@ from click.testing import CliRunner
 from engine.cli import main
 from engine.data_checks import check_data, what_can_be_done
 from engine.fetching import fetch
-from engine.recordings import Recording, open_recording
+from engine.known_recordings import open_recording
+from engine.recordings import Recording
 from tests.engine.formats.planted_files import assembly, write_assembly, write_images, write_npz, write_wide
 
 N = 60

@@ -11,7 +11,7 @@ from engine import cowley_v4, fetching
 from engine.cowley_v4 import PublishedFile, SessionFacts, SessionFiles
 from engine.errors import FetchError
 from engine.fetching import fetch
-from engine.recordings import data_root
+from engine.known_recordings import data_root
 
 
 class QuietHandler(SimpleHTTPRequestHandler):

@@ -18,7 +18,7 @@ from engine import majajhong2015
 from engine.cli import main
 from engine.errors import FetchError, RecordingError
 from engine.fetching import fetch
-from engine.recordings import data_root, list_recordings, open_recording
+from engine.known_recordings import data_root, list_recordings, open_recording
 from tests.engine.formats.planted_files import assembly, write_assembly
 from tests.engine.test_fetching import QuietHandler
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from engine import recording_files
 from engine.errors import RecordingError
-from engine.recordings import Recording, open_recording
+from engine.known_recordings import open_recording
+from engine.recordings import Recording
 
 NAMES = ["../im1", "im 2", "caf\u00e9", "im4"]
 

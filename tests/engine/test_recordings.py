@@ -14,7 +14,8 @@ from PIL import Image
 from engine import schema
 from engine.errors import RecordingError, StimulusMismatchError
 from engine.fetching import fetch
-from engine.recordings import Recording, data_root, list_recordings, open_recording
+from engine.known_recordings import data_root, list_recordings, open_recording
+from engine.recordings import Recording
 from engine.stimuli import Stimuli
 
 NAMES = ["im1", "im2", "im3", "im4"]

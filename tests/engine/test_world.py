@@ -9,9 +9,10 @@ import pytest
 from engine import world
 from engine.analyses.reliability import site_reliability
 from engine.errors import RecordingError, SettingsError
+from engine.known_recordings import open_recording
 from engine.networks import load_network
 from engine.pipeline import match
-from engine.recordings import Recording, open_recording
+from engine.recordings import Recording
 from engine.simulation import N_REPEATS, SPONTANEOUS, activations_of, is_usable, spike_counts, squares_and_blank
 
 LAYERS = (  # kernel, stride, padding on the left and above

@@ -19,7 +19,7 @@ from numcodecs.zstd import Zstd
 from engine import pictures
 from engine.errors import RecordingError
 from engine.formats import zarr_folder
-from engine.recordings import open_recording
+from engine.known_recordings import open_recording
 from engine.stimuli import Stimuli
 from tests.engine.formats.planted_files import SITES, png, write, write_images, write_npz, write_wide
 

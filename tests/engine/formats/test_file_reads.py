@@ -10,7 +10,7 @@ import xarray as xr
 
 from engine import recording_files
 from engine.errors import RecordingError
-from engine.recordings import open_recording
+from engine.known_recordings import open_recording
 from engine.stimuli import Stimuli
 from tests.engine.formats.planted_files import SITES, png, write, write_images, write_npz, write_wide
 

@@ -18,7 +18,8 @@ from PIL import Image
 
 from engine.errors import EngineError
 from engine.formats.given import sha256_of
-from engine.recordings import Recording, open_recording
+from engine.known_recordings import open_recording
+from engine.recordings import Recording
 from tests.engine.formats.planted_files import SITES, WRITERS, write, write_images
 
 IDS = [f"im{index:02d}" for index in range(6)]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from engine.errors import RecordingError
-from engine.recordings import open_recording
+from engine.known_recordings import open_recording
 from tests.engine.formats.planted_files import (
     SITES,
     assembly,

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from engine.alignment import alignment_canary
 from engine.digests import responses_digest, stimuli_digest
 from engine.errors import RecordingError
-from engine.recordings import Recording, open_recording
+from engine.known_recordings import open_recording
+from engine.recordings import Recording
 from tests.engine.formats.planted_files import SITES, WRITERS, write, write_images
 
 NAMINGS = {

@@ -1,0 +1,1 @@
+"""The commands of ``unitscope`` that compute, each with its options and what it prints."""
