@@ -1,5 +1,7 @@
 """What exactly is r of a unit and a site: float64, two passes over the responses."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from numba import njit
 
@@ -29,7 +31,15 @@ def correlate_exactly(activation: np.ndarray, response: np.ndarray) -> np.ndarra
     return correlate_pairs(activation, np.arange(n_units), np.zeros(n_units, np.int64), response[:, None])
 
 
-def correlate_pairs(activation: np.ndarray, row: np.ndarray, column: np.ndarray, response: np.ndarray) -> np.ndarray:
+def correlate_pairs(
+    activation: np.ndarray,
+    row: np.ndarray,
+    column: np.ndarray,
+    response: np.ndarray,
+    chosen: np.ndarray | None = None,
+    *,
+    n_threads: int = 1,
+) -> np.ndarray:
     """Correlate chosen pairs of a unit and a site in float64.
 
     Parameters
@@ -40,12 +50,22 @@ def correlate_pairs(activation: np.ndarray, row: np.ndarray, column: np.ndarray,
         (pair,) which unit, and which column of ``response``.
     response
         (stimulus, column); NaN = missing.
+    chosen
+        (stimulus,) bool: over which stimuli; None: over all. Those that lie side by side are not copied.
+    n_threads
+        Threads that share the pairs.
 
     Returns
     -------
     np.ndarray
         (pair,) as ``correlate_exactly``.
     """
+    first = 0
+    if chosen is not None:
+        index = np.flatnonzero(chosen)
+        response, first = response[index], int(index[0])
+        if index[-1] - first >= len(index):
+            activation, first = activation[:, index], 0
     seen = np.isfinite(response)
     y = np.where(seen, response, np.nan).astype(np.float64)
     low, high = np.fmin.reduce(y, axis=0), np.fmax.reduce(y, axis=0)
@@ -56,20 +76,28 @@ def correlate_pairs(activation: np.ndarray, row: np.ndarray, column: np.ndarray,
     norm = np.sqrt((y * y).sum(axis=0))
     y /= np.where(norm > 0, norm, 1.0)
     out = np.full(len(row), np.nan)
-    _correlate(
-        np.ascontiguousarray(activation), np.asarray(row, np.int64), np.asarray(column, np.int64),
-        np.ascontiguousarray(y.T), np.ascontiguousarray(seen.T, np.float64), varies, out,
-    )  # fmt: skip
+    activation, row, column = np.ascontiguousarray(activation), np.asarray(row, np.int64), np.asarray(column, np.int64)
+    columns = np.ascontiguousarray(y.T), np.ascontiguousarray(seen.T, np.float64), varies
+    edges = np.linspace(0, len(row), n_threads + 1).astype(int).tolist()
+
+    def work(begin: int, end: int) -> None:
+        _correlate(activation, first, row[begin:end], column[begin:end], *columns, out[begin:end])
+
+    if n_threads == 1:
+        work(0, len(row))
+    else:
+        with ThreadPoolExecutor(n_threads) as threads:
+            list(threads.map(work, edges[:-1], edges[1:]))
     return out
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
-def _correlate(activation, row, column, y, seen, varies, out):
-    n = activation.shape[1]
+def _correlate(activation, first, row, column, y, seen, varies, out):
+    n = y.shape[1]
     for pair in range(len(row)):
         if not varies[column[pair]]:
             continue
-        x, z, w = activation[row[pair]], y[column[pair]], seen[column[pair]]
+        x, z, w = activation[row[pair], first : first + n], y[column[pair]], seen[column[pair]]
         largest, n_seen, total = 0.0, 0.0, 0.0
         for k in range(n):
             largest = max(largest, abs(np.float64(x[k])) * w[k])

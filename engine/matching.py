@@ -7,6 +7,7 @@ layers the candidates' r is that of float64 already, and their activations are k
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from errno import ENOMEM
@@ -177,6 +178,7 @@ class Matching:
     ) -> None:
         self.network, self.stimuli, self.targets = network, stimuli, targets
         self.top, self.device, self.progress = top, device, progress
+        self.n_threads = torch.get_num_threads()
         self.best = BestSoFar(len(splits_of(targets.n_folds)), targets.n_sites, top)
         self.columns = Columns(targets)
         self.in_tiles = device.type == "cpu" and targets.n_patterns == 1
@@ -229,7 +231,7 @@ class Matching:
             sums = halving(lambda size: self._tile_sums(ordered, size), batch)
             for name in ordered:
                 own = sums.pop(name)
-                summary = own.summarise(self.index[name], self.top, torch.get_num_threads())
+                summary = own.summarise(self.index[name], self.top, self.n_threads)
                 yield name, self._result(name, summary, own.left_out_r)
         else:
             moments = halving(lambda size: self._pair_moments(ordered, size), batch)
@@ -239,7 +241,7 @@ class Matching:
     def _tile_sums(self, layers: list[str], batch: int) -> dict[str, TileSums]:
         dtype = np.float32 if product_dtype(self.targets, batch) == torch.float32 else np.float64
         sums = {name: TileSums(self.shapes[name], self.columns, dtype) for name in layers}
-        with tile_threads(torch.get_num_threads()) as in_threads:
+        with tile_threads(self.n_threads) as in_threads:
             start = 0
 
             def add(name: str, activation: torch.Tensor) -> None:
@@ -291,8 +293,16 @@ class Matching:
                     run_forward(inputs)
 
         halving(fill, fixed_batch(self.device))
-        for name in sorted(blocks, key=self.index.__getitem__):
-            yield name, self._held_result(name, blocks[name])
+        ordered = sorted(blocks, key=self.index.__getitem__)
+        with ThreadPoolExecutor(1) as scorer:  # numbers a layer's best while the next one's units are multiplied
+            scored: Future[xr.Dataset] | None = None
+            for name, before in zip(ordered, ["", *ordered], strict=False):
+                summary = self._held_summary(name, blocks[name])
+                if scored is not None:
+                    yield before, scored.result()
+                scored = scorer.submit(self._held_result, name, blocks[name], summary)
+            if scored is not None:
+                yield ordered[-1], scored.result()
 
     def _summed_result(self, name: str, moments: PairMoments) -> xr.Dataset:
         area = prod(self.shapes[name][1:])
@@ -310,20 +320,20 @@ class Matching:
 
         return self._result(name, summary, left_out_r)
 
-    def _held_result(self, name: str, block: Block) -> xr.Dataset:
+    def _held_summary(self, name: str, block: Block) -> LayerSummary:
         if self.in_tiles:
-            summary = summarise_block(block, self.index[name], self.top, self.columns, torch.get_num_threads())
-        else:
-            pieces = self._pieces(block)
-            summary = summarise(pieces, self.index[name], self.shapes[name], self.top, self.targets)
+            return summarise_block(block, self.index[name], self.top, self.columns, self.n_threads)
+        return summarise(self._pieces(block), self.index[name], self.shapes[name], self.top, self.targets)
+
+    def _held_result(self, name: str, block: Block, summary: LayerSummary) -> xr.Dataset:
         named = [c.unit for c in summary.candidates] + [summary.null_unit.ravel()]
         units = np.unique(np.concatenate(named))
-        activation = block.of_units(units)
+        activation = block.of_units(units, self.n_threads)
         response, fold = self.targets.column_response(), self.targets.fold
 
         def correlate(chosen: np.ndarray, column: np.ndarray, unit: np.ndarray) -> np.ndarray:
             rows = np.searchsorted(units, unit)
-            return correlate_pairs(activation[:, chosen], rows, column, response[chosen])
+            return correlate_pairs(activation, rows, column, response, chosen, n_threads=self.n_threads)
 
         for split, found in enumerate(summary.candidates):
             found.r = correlate(fold != split - 1, found.column, found.unit)

@@ -174,7 +174,7 @@ def _score(candidates: Candidates, left_out: int, targets: Targets, rows: _Rows)
 
 def _exact_r(candidates: Candidates, chosen: np.ndarray, targets: Targets, rows: _Rows) -> np.ndarray:
     index = rows.index(candidates.layer, candidates.unit)
-    return correlate_pairs(rows.activation[:, chosen], index, candidates.column, targets.response[chosen])
+    return correlate_pairs(rows.activation, index, candidates.column, targets.response, chosen)
 
 
 def _rank_exactly(shortlist: Candidates, left_out: int, targets: Targets, rows: _Rows, top: int) -> _Ranked:

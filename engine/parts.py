@@ -9,7 +9,9 @@ import io
 import json
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -106,6 +108,25 @@ class Parts:
 
     def _path(self, name: str) -> Path:
         return self.folder / (hashlib.sha256(name.encode()).hexdigest()[:32] + _SUFFIX)
+
+
+@contextmanager
+def written_beside(parts: Parts) -> Iterator[Callable[[str, xr.Dataset], None]]:
+    """Yield what writes parts while the caller goes on; it waits for the one before, whose error it raises.
+
+    All are written, or an error is raised, when the ``with`` ends.
+    """
+    with ThreadPoolExecutor(1) as writer:
+        last: list[Future[None]] = []
+
+        def write(name: str, dataset: xr.Dataset) -> None:
+            while last:
+                last.pop().result()
+            last.append(writer.submit(parts.write, name, dataset))
+
+        yield write
+        while last:
+            last.pop().result()
 
 
 def read_about(folder: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
@@ -47,7 +48,7 @@ from engine.matching import (
 from engine.merging import Collect, merge_layers
 from engine.moments import PairMoments, product_dtype
 from engine.networks import Network
-from engine.parts import Parts, open_parts
+from engine.parts import Parts, open_parts, written_beside
 from engine.passes import on_device
 from engine.planning import BATCHES, LIVE_LAYERS, LayerSize, Plan, Way, parse_memory, plan_passes, require_room
 from engine.pooling import fast_max_pooling
@@ -309,9 +310,10 @@ class Job:
             with _bar(self, plan, show=show) as progress:
                 matching = self.matching(progress, keeps_inputs=plan is not None and plan.keeps_inputs)
                 done = {}
-                for name, result in self.results(matching, plan) if plan is not None else ():
-                    parts.write(name, result)
-                    done[name] = _lean(result)
+                with written_beside(parts) as write:
+                    for name, result in self.results(matching, plan) if plan is not None else ():
+                        write(name, result)
+                        done[name] = _lean(result)
                 datasets = self.merged(parts, partial(collect_responses, matching), done)
         return self.write(root, datasets, time.monotonic() - started, plan.describe() if plan else "resumed")
 
@@ -360,11 +362,12 @@ class Job:
             others = {name: index for name, index in units.items() if name not in kept}
             return kept | collect_others(others)
 
-        merged = merge_layers(results, recording, self.targets, self.network.layers, self.settings.top, collect)
+        with ThreadPoolExecutor(1) as beside:
+            pixels = beside.submit(self.recording.stimuli.thumbnails, THUMBNAIL)
+            merged = merge_layers(results, recording, self.targets, self.network.layers, self.settings.top, collect)
         merged["match_responses"] = merged["match_responses"].sel({STIMULUS: ids})
-        pixels = self.recording.stimuli.thumbnails(THUMBNAIL)
         thumbnails = xr.Dataset(
-            {"pixels": ((STIMULUS, "pixel_y", "pixel_x", "colour"), pixels)},
+            {"pixels": ((STIMULUS, "pixel_y", "pixel_x", "colour"), pixels.result())},
             {STIMULUS: ids},
             {"licence": recording.attrs.get("licence", "unknown")},
         )
