@@ -20,7 +20,7 @@ WHY = (
 def show() -> None:
     """Build the page of one session into the current document."""
     document = pn.state.curdoc
-    Session(shared_results(), query_of(document), why_read_only=WHY).serve(document)
+    Session(shared_results(), query_of(document), why_read_only=WHY, in_turn=True).serve(document)
 
 
 if pn.state.curdoc is not None and pn.state.curdoc.session_context is not None:

@@ -1,7 +1,7 @@
 // One page, or the bar above it: named areas of HTML that Python writes, named slots that hold figures.
 // Every action of the user is an element with data-do; it is sent to Python as {do, ...its other data}.
 
-export function render({ model, el }) {
+export function render({ model, view }) {
   const root = document.createElement("div");
   root.className = "screen";
   root.innerHTML = model.layout;
@@ -26,8 +26,18 @@ export function render({ model, el }) {
   model.on("areas", () => fill(model.areas));
   model.on("msg:custom", (message) => fill(message.areas));
 
-  const figures = model.get_child("figures");
-  model.slots.forEach((name, i) => root.querySelector(`[data-slot="${name}"]`)?.append(figures[i]));
+  const place = () => {
+    const figures = model.get_child("figures");
+    model.slots.forEach((name, i) => {
+      const slot = root.querySelector(`[data-slot="${name}"]`);
+      if (slot && figures[i] && figures[i].parentNode !== slot) slot.replaceChildren(figures[i]);
+    });
+  };
+  place();
+  view.on_child_render("figures", () => {
+    place();
+    view.render_children(); // before anything measures the new one
+  });
 
   root.addEventListener("click", (event) => {
     const control = event.target.closest("[data-do]");
@@ -59,7 +69,7 @@ export function render({ model, el }) {
     event.preventDefault();
     event.stopPropagation();
   });
-  model.send_msg({ do: "ready" });
+  requestAnimationFrame(() => requestAnimationFrame(() => model.send_msg({ do: "ready" }))); // the first are painted
   return root;
 }
 

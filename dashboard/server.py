@@ -1,5 +1,6 @@
 """How is the dashboard served? To whoever holds the token, on this machine only unless the caller says otherwise."""
 
+import asyncio
 import logging
 import secrets
 import signal
@@ -11,6 +12,7 @@ from typing import Any
 
 import panel as pn
 from bokeh.server.server import Server
+from tornado.websocket import WebSocketClosedError
 
 from dashboard.access import Access
 from dashboard.doors import Doors, host_of, open_doors, shown_host
@@ -151,8 +153,15 @@ def make_server(
             f"Port {port} of {address} cannot be used ({error.strerror}). Choose another: --port 0"
         ) from error
     gate.keep(server)
+    server.io_loop.asyncio_loop.set_exception_handler(_without_closed_pages)  # type: ignore[attr-defined]
     server.start()  # without it nobody sweeps up the sessions that were left
     return server
+
+
+def _without_closed_pages(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what went wrong in the loop, but not that a page was closed while something was sent to it."""
+    if not isinstance(context.get("exception"), WebSocketClosedError):
+        loop.default_exception_handler(context)
 
 
 def _listening(results: Results, gate: Gate, port: int, address: str, tls: dict[str, str]) -> Server:
@@ -164,7 +173,7 @@ def _listening(results: Results, gate: Gate, port: int, address: str, tls: dict[
         gate.remember(document.session_context.id, let.login)
         document.on_session_destroyed(lambda context: gate.forget(context.id))
         try:
-            Session(results, query_of(document)).serve(document)
+            Session(results, query_of(document), in_turn=True).serve(document)
         except Exception:  # Panel would print it and send an empty page
             let.failed = secrets.token_hex(3)
             log.exception("error %s while the page was made", let.failed)

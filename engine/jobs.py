@@ -8,6 +8,7 @@ message for people. It ends at once when its input is closed: whoever asked is g
 
 import json
 import os
+import secrets
 import sys
 import threading
 import time
@@ -66,9 +67,10 @@ def main() -> None:
         reporter.write(result=DOES[request.pop("do")](reporter, **request))
     except EngineError as error:
         reporter.write(error=str(error), kind=type(error).__name__)
-    except Exception as error:  # whoever asked shows a sentence; the log has the rest
-        traceback.print_exc()
-        reporter.write(error=f"{type(error).__name__}: {error}", kind="unexpected")
+    except Exception:  # its text may name files of this machine, and whoever asked shows what we say
+        name = secrets.token_hex(3)
+        print(f"error {name}:\n{traceback.format_exc()}", file=sys.stderr)
+        reporter.write(error=f"It failed (error {name}; the server's log says more).", kind="unexpected")
 
 
 def offers(reporter: Reporter) -> dict[str, Any]:

@@ -88,6 +88,11 @@ class Visit:
         self.page.goto(entry(server, query))
         self.page.wait_for_selector("canvas", timeout=60_000)
         self.page.wait_for_function("() => new URLSearchParams(location.search).get('site')", timeout=20_000)
+        self.drawn()
+
+    def drawn(self) -> None:
+        """Wait until no figure is still to come."""
+        self.page.locator("[aria-busy=true]").first.wait_for(state="detached", timeout=30_000)
 
     def chosen(self, name: str) -> str:
         return parse_qs(urlsplit(self.page.url).query).get(name, [""])[0]

@@ -94,6 +94,8 @@ class Card:
         """Settings of the analyses that it lacks, where the figure needs others than the defaults."""
         self.refusal = ""
         """What else there is not for this figure."""
+        self.is_waiting = False
+        """Whether its data are brought up to date, and nothing is drawn yet: others of the page come first."""
         self._pane: pn.pane.Bokeh | None = None
 
     def refresh(self, chosen: Chosen, look: Look) -> bool:
@@ -107,9 +109,12 @@ class Card:
         is_new = key != self._key
         if is_new:
             self.data = self._data(chosen, look)
+        self._key = key
+        if self.is_waiting:
+            return is_new
         if drawn != self._drawn:
             self._draw(self._describe(self.data, chosen, look), look.mode)
-        self._key, self._drawn = key, drawn
+        self._drawn = drawn
         if self.shown is not None and self.shown.mode != look.mode:
             self.shown.retheme(look.mode)
         return is_new
@@ -159,8 +164,12 @@ class Card:
         self._set_least_height(drawing)
         if self._on_tap is not None:
             self.shown.on_tap(self._on_tap)
+        self.prepare(self.shown)
         if self._pane is not None:
             self._pane.object = self.shown.figure
+
+    def prepare(self, shown: Shown) -> None:
+        """Add to a figure that was made, before any page has it: Bokeh hears no events that are asked for later."""
 
     def _set_least_height(self, drawing: Drawing) -> None:
         if self._is_scrolled and self.shown is not None:

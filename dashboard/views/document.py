@@ -72,6 +72,12 @@ def query_of(document: Document | None) -> dict[str, str]:
     return {name: values[-1].decode("utf-8", "replace") for name, values in request.arguments.items() if values}
 
 
+def is_watched(document: Document) -> bool:
+    """Say whether a browser is connected to a document; True outside a server."""
+    session = getattr(document.session_context, "session", None)
+    return session is None or session.connection_count > 0
+
+
 def change_soon(document: Document, loop: IOLoop, change: Callable[[], None]) -> None:
     """Have the page of ``document`` changed in a turn of its loop, from whichever thread; not if it is closed by then.
 

@@ -16,6 +16,7 @@ from bokeh.events import DoubleTap, MouseLeave, Tap
 from bokeh.models import CustomJS, CustomJSHover, HoverTool, PanTool, WheelZoomTool
 from bokeh.models.annotations import Label
 
+from dashboard.figures.drawing import Shown
 from dashboard.figures.layer_strips import View
 from dashboard.figures.marks import Drawing
 from dashboard.results import Chosen, Results
@@ -156,6 +157,9 @@ class Explorer(Card):
         if is_new:
             self._of, self._view = of, None
             self.data = self.blank(chosen, self.home(chosen, self._frame()))
+        if self.is_waiting:
+            self._of = ()
+            return is_new
         self._redraw()
         if is_new:
             self._set_bounds()
@@ -214,14 +218,12 @@ class Explorer(Card):
 
     def _redraw(self) -> None:
         assert self._chosen is not None
-        is_first, self._is_drawing = self.shown is None, True
+        self._is_drawing = True
         try:
             self._draw(self.described(self.data, self._chosen), self._look.mode)
         finally:
             self._is_drawing = False
         assert self.shown is not None
-        if is_first:
-            self._prepare()
         if self.shown.mode != self._look.mode:
             self.shown.retheme(self._look.mode)
 
@@ -240,15 +242,14 @@ class Explorer(Card):
         except (UnsetValueError, AssertionError):
             return _FRAME
 
-    def _prepare(self) -> None:
-        """Let the figure be zoomed, moved, tapped and hovered over; done once."""
-        assert self.shown is not None
-        figure = self.shown.figure
+    def prepare(self, shown: Shown) -> None:
+        """Let the figure be zoomed, moved, tapped and hovered over."""
+        figure = shown.figure
         wheel, pan = WheelZoomTool(), PanTool()
         figure.tools = [pan, wheel]
         figure.toolbar.active_scroll, figure.toolbar.active_drag = None, pan
-        image = self.shown.renderer_of(self.image_role)
-        figure.add_tools(self._hover(image))
+        image = shown.renderer_of(self.image_role)
+        figure.add_tools(self._hover(figure, image))
         self._busy = Label(x=8, y=8, x_units="screen", y_units="screen", text="counting …", visible=False, tags=[0])
         figure.add_layout(self._busy)
         toolbar = {"toolbar": figure.toolbar, "wheel": wheel}
@@ -263,9 +264,8 @@ class Explorer(Card):
         figure.on_event(Tap, lambda event: self.tapped(event.x, event.y))
         figure.on_event(DoubleTap, lambda _: self.show_all())
 
-    def _hover(self, image: Any) -> HoverTool:
-        assert self.shown is not None
-        args = {"source": image.data_source, "figure": self.shown.figure}
+    def _hover(self, figure: Any, image: Any) -> HoverTool:
+        args = {"source": image.data_source, "figure": figure}
         rows: list[str] = []
         formatters: dict[str, Any] = {}
         for k, (about, code) in enumerate(self.tooltip):

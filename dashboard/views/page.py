@@ -5,16 +5,24 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import pandas as pd
+import panel as pn
 
 from dashboard.results import Chosen, Results
 from dashboard.runs import OpenRun
+from dashboard.troubles import told_on_page
 from dashboard.views.asks import Asks
 from dashboard.views.card import Card, Look
 from dashboard.views.colours import style_of
+from dashboard.views.document import is_watched
 from dashboard.views.footer import footer, titles
 from dashboard.views.markup import Markup, tag
 from dashboard.views.missing import NOT_COMPUTED, not_computed, refused
 from dashboard.views.screen import Action, Screen
+
+_LOOK_AGAIN_MS = 1000
+"""Nobody has the page open, or its connection was lost: whether somebody has it again."""
+
+NOT_DRAWN = tag("span", aria_busy="true")
 
 
 class Page(ABC):
@@ -32,6 +40,9 @@ class Page(ABC):
         self.asks: Asks | None = None
         """What the visitor has the server do; set by the session."""
         self._compared: list[OpenRun] = []
+        self.in_turn = False
+        """Whether the browser gets the page with one figure, and the others one by one once it has drawn that."""
+        self._last: tuple[Chosen, Look] | None = None
 
     @property
     def shown(self) -> Screen:
@@ -50,7 +61,7 @@ class Page(ABC):
 
     @abstractmethod
     def make_cards(self) -> list[Card]:
-        """Return the cards of the page; each has its slot in the layout."""
+        """Return the cards of the page, in the order in which they are drawn; each has its slot in the layout."""
 
     @abstractmethod
     def areas(self, chosen: Chosen, look: Look) -> Mapping[str, object]:
@@ -75,9 +86,11 @@ class Page(ABC):
             self.choose(network=run.network)
 
     def state_of(self, card: Card, chosen: Chosen) -> Markup:
-        """Say what is missing for a figure and what would make it; nothing where nothing is."""
+        """Say what is missing for a figure and what would make it, or that it is not drawn yet; else nothing."""
         if card.refusal:
             return refused(card.refusal)
+        if card.is_waiting and card.has_figure:
+            return NOT_DRAWN
         return not_computed(chosen, card.lacks, card.settings) if card.lacks else Markup("")
 
     def shown_by(self, name: str, chosen: Chosen) -> Chosen:
@@ -94,10 +107,13 @@ class Page(ABC):
 
     def refresh(self, chosen: Chosen, look: Look) -> None:
         """Bring every figure and area to what is chosen; call it under ``pn.io.hold()``."""
-        self._compared = self.results.runs(chosen.run.recording)
+        self._compared, self._last = self.results.runs(chosen.run.recording), (chosen, look)
         shown = {name: card for name, card in self.cards.items() if self.shows(name, chosen)}
+        is_later = False
         for card in shown.values():
+            card.is_waiting |= is_later
             card.refresh(chosen, look)
+            is_later |= self.in_turn and self.screen is None and card.has_figure
         written: dict[str, Any] = {f"{name}-head": "" for name in self.cards if name not in shown}
         written |= {f"{name}-head": card.head(look) for name, card in shown.items()}
         written |= {f"{name}-state": self.state_of(card, chosen) for name, card in shown.items()}
@@ -107,6 +123,7 @@ class Page(ABC):
             panes = [card.pane() for card in self.cards.values()]
             self.screen = Screen(
                 self._act,
+                self._draw_next,
                 layout=str(self.skeleton()),
                 slots=list(self.cards),
                 figures=panes,
@@ -115,6 +132,30 @@ class Page(ABC):
             )
         else:
             self.screen.write(areas)
+
+    def draw(self, name: str) -> None:
+        """Draw a card that waits, unless a switch hides it."""
+        card = self.cards[name]
+        if not card.is_waiting or self._last is None:
+            return
+        card.is_waiting = False
+        if self.shows(name, self._last[0]):
+            with pn.io.hold():  # as every change of a page: Panel's messages and Bokeh's do not keep to one order
+                card.refresh(*self._last)
+                self.shown.write(_styled({f"{name}-state": self.state_of(card, self._last[0])}, self._last[1]))
+
+    def _draw_next(self) -> None:
+        """Draw the next card that waits, and the one after it in another turn of the server's loop."""
+        waiting = [name for name, card in self.cards.items() if card.is_waiting]
+        document = pn.state.curdoc
+        if not waiting or document is None:
+            return
+        again = told_on_page(document, self._draw_next)
+        if is_watched(document):
+            self.draw(waiting[0])
+            document.add_next_tick_callback(again)
+        else:
+            document.add_timeout_callback(again, _LOOK_AGAIN_MS)
 
     def tick(self, chosen: Chosen, look: Look) -> None:
         """Bring what is computed meanwhile up to date, and no figure; call it under ``pn.io.hold()``."""

@@ -32,10 +32,13 @@ class Screen(JSComponent):
     figures = Children(doc="Panes of the figures.")
 
     _esm = HERE / "screen.js"
+    _render_policy = "manual"  # else a figure that comes or changes has all others of the page rendered again
 
-    def __init__(self, act: Callable[[Action], None], **params: Any) -> None:
+    def __init__(
+        self, act: Callable[[Action], None], when_ready: Callable[[], None] = lambda: None, **params: Any
+    ) -> None:
         super().__init__(stylesheets=[STYLES], **params)
-        self._act = act
+        self._act, self._when_ready = act, when_ready
         self.written: dict[str, str] = dict(self.areas)
         self._is_ready = False
 
@@ -60,6 +63,7 @@ class Screen(JSComponent):
             return
         self._is_ready = True
         self._send_msg({"areas": self.written})
+        self._when_ready()
 
 
 class Browser(JSComponent):

@@ -66,10 +66,19 @@ class Session:
         Arguments of the address that was opened.
     why_read_only
         Said where a visitor would start a job, if nobody can.
+    in_turn
+        Whether a browser is there that draws the first figures of a page while the others are made.
     """
 
-    def __init__(self, results: Results, query: Mapping[str, str] | None = None, *, why_read_only: str = "") -> None:
-        self.results, self.why_read_only = results, why_read_only
+    def __init__(
+        self,
+        results: Results,
+        query: Mapping[str, str] | None = None,
+        *,
+        why_read_only: str = "",
+        in_turn: bool = False,
+    ) -> None:
+        self.results, self.why_read_only, self.in_turn = results, why_read_only, in_turn
         self.selection = Selection()
         self.selection.take(query or {})
         self.controls = Controls(self.selection, results)
@@ -197,6 +206,7 @@ class Session:
         if form not in self.pages:
             self.pages[form] = kind(self.results, self.controls.select, self.act, form[1])
             self.pages[form].asks = self.asks
+            self.pages[form].in_turn = self.in_turn
         return self.pages[form]
 
     def _show_bar(self, chosen: Chosen | None) -> None:
@@ -280,6 +290,8 @@ class Session:
         if chosen is None or kind not in exporting.KINDS:
             return
         page = self._page(self.selection.page, chosen)
+        if name in page.cards:
+            page.draw(name)
         shown, card, table = page.shown_by(name, chosen), page.cards.get(name), page.table(name, chosen)
         if kind == "csv" and table is not None:
             content = as_csv(table)

@@ -28,6 +28,7 @@ class SitePage(Page):
         area("rail-head", class_="head"),
         tag(
             "div",
+            area("rail-state"),
             tag("div", data_slot="rail"),
             class_="list",
             data_scroll=True,
@@ -74,9 +75,11 @@ class SitePage(Page):
         """Rail, and the figures of one site or of two."""
         rail = site_cards.rail(self.choose)
         if self.variant:
-            return [rail, *beside.cards(self.results, self.choose)]
-        own = [site_cards.scatter(self.choose), site_cards.layers(self.choose), site_cards.units()]
-        return [rail, *own, UnitExplorer(self.results, self.choose, self.refresh)]
+            first, *others = beside.cards(self.results, self.choose)
+            return [first, rail, *others]
+        others = [site_cards.layers(self.choose), site_cards.units()]
+        explorer = UnitExplorer(self.results, self.choose, self.refresh)
+        return [site_cards.scatter(self.choose), rail, *others, explorer]
 
     def areas(self, chosen: Chosen, look: Look) -> Mapping[str, object]:
         """Head of the rail, header line, favourites and the selected image."""

@@ -1,9 +1,9 @@
-// Runs before the page's own scripts: remembers when the last input came, and what was drawn or written after it.
+// Runs before the page's own scripts: remembers when a figure was first drawn, when the last input came, and when
+// something was drawn or written after it.
 (() => {
-  const probe = (window.probe = { input: NaN, first: NaN, last: NaN, draws: 0, firstEver: NaN });
+  const probe = (window.probe = { input: NaN, first: NaN, last: NaN, draws: 0, firstPlot: NaN });
   const changed = () => {
     const now = performance.now();
-    if (Number.isNaN(probe.firstEver)) probe.firstEver = now;
     if (Number.isNaN(probe.first)) probe.first = now;
     probe.last = now;
     probe.draws += 1;
@@ -11,6 +11,7 @@
   for (const name of ["fill", "stroke", "fillText", "drawImage", "putImageData"]) {
     const draw = CanvasRenderingContext2D.prototype[name];
     CanvasRenderingContext2D.prototype[name] = function (...given) {
+      if (Number.isNaN(probe.firstPlot)) probe.firstPlot = performance.now();
       changed();
       return draw.apply(this, given);
     };

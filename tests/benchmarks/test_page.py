@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ import pytest
 from dashboard.results import Results
 from dashboard.state import PAGES
 from dashboard.views.session import Session
+from engine.store import list_runs, open_run
 from tests.dashboard.conftest import build_run
 from tests.dashboard.stores import put
 
@@ -54,8 +56,10 @@ def address(store: Path) -> Iterator[str]:
     assert server.stdout is not None
     told = re.search(r"http://\S+/\S*", server.stdout.readline())
     assert told is not None
+    table = list_runs(store)
+    fullest = max((open_run(digest, store) for digest in table["digest"]), key=lambda run: len(run.names))
     try:
-        yield told.group()
+        yield f"{told.group()}&network={quote(fullest.network)}&recording={quote(fullest.recording)}"
     finally:
         server.terminate()
         server.wait(20)
@@ -122,11 +126,11 @@ def test_first_plot_weight_and_requests_of_every_page(chromium, address, theme, 
     told(capsys, "")
     for page in PAGES:
         watched = Watched(chromium, address, page, theme)
-        first_s = watched.page.evaluate("probe.firstEver") / 1000
+        first_s = watched.page.evaluate("probe.firstPlot") / 1000
         told(capsys, f"{page}, {theme}: first plot {first_s:.2f} s, {watched.n_bytes / 1e6:.2f} MB")
         assert (watched.outside, watched.errors) == ([], [])
         assert watched.n_bytes < 5e6
-        assert first_s < SLACK * 2
+        assert page in ("runs", "provenance") or first_s < SLACK * 2  # those have no figure
         watched.close()
 
 

@@ -6,7 +6,7 @@ import re
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 
@@ -69,8 +69,23 @@ async def visit(address: str, carried: dict[str, str], **query: str) -> Visitor:
     for part in ({"msgid": uuid.uuid4().hex, "msgtype": "PULL-DOC-REQ"}, {}, {}):
         await connection.write_message(json.dumps(part))
     await _received(connection, "PULL-DOC-REPLY")
+    await connection.read_message()  # of three parts the second holds nothing
+    document = json.loads(str(await connection.read_message()))
     await send_event(connection, "document_ready", {})
+    for screen in _screens(document):  # each is drawn now, and the other figures of the page may come
+        await send_event(connection, "data_event", {"model": {"id": screen}, "data": _map({"do": "ready"})})
     return Visitor(connection, root.group(1), query["site"])
+
+
+def _screens(part: object) -> Iterator[str]:
+    """Ids of the screens in a part of a document."""
+    if isinstance(part, dict):
+        if isinstance(part.get("attributes"), dict) and part["attributes"].get("class_name") == "Screen":
+            yield part["id"]
+        part = list(part.values())
+    if isinstance(part, list):
+        for inner in part:
+            yield from _screens(inner)
 
 
 async def _received(connection: WebSocketClientConnection, kind: str) -> None:

@@ -27,6 +27,7 @@ def test_the_wheel_zooms_after_a_click_and_a_double_click_shows_everything(chrom
         page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
         page.goto(entry(server, f"?page=site&site={SITE}"))
         page.wait_for_function(FIND, timeout=60_000)
+        page.locator("[aria-busy=true]").first.wait_for(state="detached")
         frame = page.locator("[data-card=unit_correlations] [data-slot]").bounding_box()
         x, y = frame["x"] + 0.6 * frame["width"], frame["y"] + 0.5 * frame["height"]
         home = page.evaluate(LIMITS)

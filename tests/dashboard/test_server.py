@@ -3,12 +3,14 @@
 import json
 import re
 import secrets
+import threading
 import time
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse
 
 import pytest
 from bokeh.util.token import generate_jwt_token, generate_session_id
+from tornado.websocket import WebSocketClosedError
 
 from dashboard import gate
 from dashboard.access import N_FREE, Access, Patience, cookie_name, install_secret
@@ -412,3 +414,16 @@ def test_the_log_never_holds_the_token(server, ask, caplog):
     logged = json.dumps([record.getMessage() for record in caplog.records])
     assert "303 GET /" in logged
     assert server.access.token not in logged
+
+
+def test_a_page_that_is_closed_while_it_is_sent_to_is_no_error_and_others_are(server, caplog):
+    loop, told = server.io_loop.asyncio_loop, threading.Event()
+
+    def fail() -> None:
+        for error in (WebSocketClosedError(), ValueError("something else")):
+            loop.call_exception_handler({"message": "a task failed", "exception": error})
+        told.set()
+
+    loop.call_soon_threadsafe(fail)
+    assert told.wait(10)
+    assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["something else"]

@@ -260,3 +260,27 @@ def test_no_step_makes_a_figure_anew(tmp_path, run_datasets, monkeypatch):
         session.controls.select(site=site)
         session.controls.select(rank=1)
     assert made == []
+
+
+def test_a_browser_gets_the_first_figure_at_once_and_the_others_in_turn(tmp_path, run_datasets):
+    put(tmp_path, run_datasets)
+    whole = page_of(Session(Results(tmp_path), {"page": "site"}))[0]
+    page, told = page_of(Session(Results(tmp_path), {"page": "site"}, in_turn=True))
+    drawn = {name for name, card in page.cards.items() if card.shown is not None}
+    assert drawn == {"responses"}
+    assert {name for name, html in told.items() if "aria-busy" in html} == {"rail-state", "layers-state", "units-state"}
+    for name in ("layers", "units"):
+        assert text_of(told[f"{name}-head"]) == text_of(whole.shown.written[f"{name}-head"])
+        page.draw(name)
+        marks, expected_marks = (one.cards[name].shown.drawing.marks for one in (page, whole))
+        for mark, expected in zip(marks, expected_marks, strict=True):
+            np.testing.assert_equal(dict(mark.columns), dict(expected.columns))
+        assert "aria-busy" not in page.shown.written[f"{name}-state"]
+
+
+def test_what_is_exported_before_it_was_drawn_is_drawn_first(tmp_path, run_datasets, monkeypatch):
+    put(tmp_path, run_datasets)
+    session, saved = Session(Results(tmp_path), {"page": "site"}, in_turn=True), []
+    monkeypatch.setattr(session.browser, "download", lambda name, *_: saved.append(name))
+    session.act({"do": "export", "figure": "layers", "kind": "svg"})
+    assert len(saved) == 1

@@ -41,3 +41,18 @@ def test_a_unit_active_on_few_stimuli_is_sparse():
     activation = np.zeros((2, 40), np.float32)
     activation[0, :4], activation[1, :5] = 1, 1
     assert is_sparse(activation, 5).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("chosen", [slice(0, 20), slice(20, 45), np.r_[0:10, 30:45]])
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_chosen_stimuli_and_threads_change_no_bit(chosen, n_threads):
+    rng = np.random.default_rng(1)
+    activation, response = rng.normal(size=(17, 45)).astype(np.float32), rng.gamma(2, 5, size=(45, 3))
+    row, column, is_chosen = rng.integers(0, 17, 101), rng.integers(0, 3, 101), np.zeros(45, bool)
+    is_chosen[chosen] = True
+    alone = correlate_pairs(np.ascontiguousarray(activation[:, is_chosen]), row, column, response[is_chosen])
+    np.testing.assert_array_equal(
+        correlate_pairs(activation, row, column, response, is_chosen, n_threads=n_threads), alone
+    )
+    assert np.isfinite(alone).all()
+    assert np.abs(alone - correlate_pairs(activation, row, column, response)).max() > 0.01

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import StoreError
+from engine.parts import written_beside
 from engine.store import open_parts
 from tests.engine.small_runs import DIGEST, counts, layer_result, manifest
 
@@ -84,3 +85,26 @@ def test_parts_may_be_as_large_as_a_layer(tmp_path):
     large = xr.Dataset({"r": (("unit", "site"), np.random.default_rng(0).random((40_000, 50), dtype=np.float32))})
     parts.write("conv1", large)
     xr.testing.assert_identical(parts.read("conv1"), large)
+
+
+def test_parts_written_beside_other_work_are_all_there_at_its_end(tmp_path):
+    parts = open_parts(tmp_path, DIGEST, manifest())
+    with written_beside(parts) as write:
+        for index, name in enumerate(NAMES):
+            write(name, layer_result(index))
+    for index, name in enumerate(NAMES):
+        xr.testing.assert_identical(parts.read(name), layer_result(index))
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_part_that_cannot_be_written_beside_other_work_stops_it(tmp_path, more):
+    parts = open_parts(tmp_path, DIGEST, manifest())
+    unwritable = counts().assign(odd=("odd", np.array([object()])))
+    reached = []
+    with pytest.raises(StoreError, match="'odd' has dtype object"), written_beside(parts) as write:  # noqa: PT012
+        write("first", unwritable)
+        for name in ["second", "third"][:more]:
+            write(name, counts())
+            reached.append(name)
+    assert reached == []
+    assert "second" not in parts

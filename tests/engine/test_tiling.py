@@ -177,3 +177,16 @@ def test_blocks_of_one_pass_after_another_share_their_memory():
 def test_r_beyond_one_is_refused():
     with pytest.raises(NetworkError, match=r"a correlation of 1\.0100000 came out, beyond 1 by more than rounding"):
         require_in_range(1.01)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_activations_of_chosen_units_are_those_that_were_put_in(channels_last, n_threads):
+    shape, rng = (5, 4, 9), np.random.default_rng(0)
+    block = Arena(Arena.bytes_for(7, 180), torch.device("cpu")).blocks(7, {"layer": shape})["layer"]
+    activation = rng.normal(size=(7, 5, 36)).astype(np.float32)
+    laid_out = np.ascontiguousarray(activation.transpose(0, 2, 1)) if channels_last else activation
+    given = torch.from_numpy(laid_out).transpose(1, 2) if channels_last else torch.from_numpy(laid_out)
+    block.put(0, given)
+    units = rng.choice(180, size=101, replace=False)
+    np.testing.assert_array_equal(block.of_units(units, n_threads), activation.reshape(7, -1)[:, units].T)
