@@ -20,6 +20,7 @@ from bokeh.server.views.ws import WSHandler
 from bokeh.util.token import check_token_signature, get_session_id
 from panel.io.server import ComponentResourceHandler
 from tornado.httputil import HTTPServerRequest
+from tornado.ioloop import IOLoop
 from tornado.web import RequestHandler
 
 from dashboard import headers
@@ -31,6 +32,9 @@ from dashboard.views.markup import tag
 log = logging.getLogger(__name__)
 
 MOST_SESSIONS: Final = 100
+LEFT_AFTER_S = 8
+"""How long a page whose connection was lost is kept for its browser to come back."""
+
 MOST_OPENING = 10
 """Pages that one visitor may ask for before their websockets come: each costs the server's loop a moment."""
 MOST_MESSAGE_BYTES: Final = 1 << 20
@@ -302,8 +306,9 @@ class KeptWebSocket(Kept):
     def on_close(self) -> None:
         """Let go of the session, once."""
         if self.connection is not None and not self._has_left:
-            self._has_left = True
+            self._has_left, session = True, self.connection.session
             super().on_close()  # type: ignore[misc]
+            IOLoop.current().call_later(LEFT_AFTER_S, _let_go, session)
 
     async def send_message(self, message: Any) -> None:
         """Send a message; of an error only its name, and the page says it in a sentence."""
@@ -323,6 +328,12 @@ class KeptWebSocket(Kept):
         name = secrets.token_hex(3)
         log.error("error %s: %s; the connection is closed", name, message)
         self.close(code, f"error {name}")
+
+
+def _let_go(session: ServerSession) -> None:
+    """Have a session that nobody came back to end now, and not with those that wait for a slow browser."""
+    if not session.connection_count:
+        session.request_expiration()
 
 
 class _Refusing(RequestHandler):

@@ -27,7 +27,8 @@ from engine.errors import SettingsError
 log = logging.getLogger(__name__)
 
 PORT = 5006
-_UNUSED_AFTER_MS = 8_000
+_UNUSED_AFTER_MS = 60_000
+"""So long a browser may take to load what the page needs, and to connect; the gate ends what was left earlier."""
 _LOOK_EVERY_MS = 4_000
 _CONNECTIONS = {
     "idle_connection_timeout": 30,

@@ -152,8 +152,8 @@ class Page(ABC):
             return
         again = told_on_page(document, self._draw_next)
         if is_watched(document):
+            document.add_next_tick_callback(again)  # first: a figure that cannot be drawn does not hold up the others
             self.draw(waiting[0])
-            document.add_next_tick_callback(again)
         else:
             document.add_timeout_callback(again, _LOOK_AGAIN_MS)
 

@@ -257,6 +257,21 @@ def test_a_token_of_a_session_opens_it_once_and_for_its_visitor_only(server, ask
     assert websocket(ask, token, Cookie=cookie) == 403
 
 
+def test_a_page_waits_for_a_slow_browser_and_not_for_one_that_left(server, ask, cookie, monkeypatch):
+    monkeypatch.setattr(gate, "LEFT_AFTER_S", 0.2)
+    slow, left = (token_of(ask(Cookie=cookie)[1]) for _ in range(2))
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection.request("GET", "/ws", headers={**UPGRADE, "Sec-WebSocket-Protocol": f"bokeh, {left}", "Cookie": cookie})
+    assert connection.getresponse().status == 101
+    connection.close()
+    end = time.monotonic() + 20
+    while len(server.get_sessions()) > 1 and time.monotonic() < end:
+        time.sleep(0.05)
+    assert len(server.get_sessions()) == 1
+    assert websocket(ask, left, Cookie=cookie) == 403
+    assert websocket(ask, slow, Cookie=cookie) == 101
+
+
 def test_what_a_browser_sends_is_not_in_the_page(ask, cookie):
     """Bokeh writes headers and cookies of the request into the token, which a script of the page could read."""
     from bokeh.util.token import get_token_payload
