@@ -1,6 +1,10 @@
 """The served page in Chromium: what it shows, taps and keys, the address, and what it leaves behind."""
 
 import gc
+import os
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,7 +45,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(store: Path) -> Iterator:
     """A server that looks sooner than one for users whether a session has lost its browser."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dashboard.server._UNUSED_AFTER_MS", 3000)
+        patch.setattr("dashboard.gate.LEFT_AFTER_S", 3)
         patch.setattr("dashboard.server._LOOK_EVERY_MS", 500)
         with served(store, warm=True) as server:
             yield server
@@ -244,3 +248,28 @@ def test_the_planted_unit_is_what_the_page_shows(visit, store):
     page = visit("?page=site&network=tiny&recording=planted&region=V4&site=site2")
     best = engine.open_run("tiny@planted", store).dataset("matches").sel(site="site2").isel(rank=0)
     page.sees(f"map {int(best['channel'])}", "[data-area=header]")
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as asked:
+        return asked.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_panel_serve_shows_the_page_read_only_and_says_why(chromium, store):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    app = Path(__file__).parents[2] / "dashboard" / "app.py"
+    command = [sys.executable, "-m", "panel", "serve", str(app), "--port", str(port), "--address", "127.0.0.1"]
+    with subprocess.Popen(command, env={**os.environ, "UNITSCOPE_STORE": str(store)}) as process:
+        try:
+            end = time.monotonic() + 60
+            while not answers(port) and time.monotonic() < end:
+                time.sleep(0.2)
+            page = chromium.new_page()
+            page.goto(f"http://localhost:{port}/app?page=runs")
+            page.get_by_text("This page is read-only: panel serve cannot say who listens").first.wait_for()
+            assert page.locator("[data-do=plan], [data-do=start]").count() == 0
+            page.close()
+        finally:
+            process.terminate()
