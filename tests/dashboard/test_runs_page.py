@@ -145,10 +145,9 @@ def test_jobs_show_progress_failure_and_what_to_do(served):
     jobs = served.jobs
     session = Session(served, {"page": "runs"})
     blocked = jobs.start(MatchRequest("squeezenet1_1", "nowhere"))
-    until(session, lambda: not blocked.is_live)
-    told = areas(session, "runs")["jobs"]
-    assert "It failed" in told
-    assert "There is no recording" in told
+    until(session, lambda: "It failed" in areas(session, "runs")["jobs"])
+    assert "There is no recording" in areas(session, "runs")["jobs"]
+    assert not blocked.is_live
     session.act({"do": "again", "job": str(blocked.id)})
     assert [task.is_live for task in jobs.tasks] == [True]
     session.act({"do": "cancel", "job": str(jobs.tasks[0].id)})
