@@ -1,55 +1,44 @@
 """Does one network match the sites of a recording better than another, and how certain is that? A point a site."""
 
 from dataclasses import replace
-from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from dashboard.figures import chance, site_by_site
+from dashboard.figures import site_by_site
 from dashboard.figures.keys import Key
-from dashboard.figures.marks import Drawing, Hit, Mark, boxes, labels
-from dashboard.figures.wording import elided, fixed, plural, signed, thousands
+from dashboard.figures.marks import Drawing, boxes
+from dashboard.figures.wording import fixed, plural, signed, thousands
 
 TITLE = "Two networks, site by site"
 HELP = """**What it shows.** Every site of the region: its r with the best unit of one network across, with that of the
 other upwards. Above the dashed line the network on the vertical axis is better. Filled: selected and scored on all
-images. Open: held out.
+images. Open: held out. A line joins the two of the selected site.
 
 **How it is computed.** Sites are paired by their id within one recording. The median difference has a 95% interval over
 images and sites, both drawn again 2,000 times, alike for both networks; the matched pairs are held fixed. p is
 Wilcoxon's signed-rank test over the sites, which are not independent of each other: read it beside the interval.
 
-**Chance.** The strips end, for each network by itself, at what its best unit (filled) or a held-out unit (open) reaches
-with shuffled images, in 95% of shuffles. More units reach a higher r by chance: look at the held-out r, and at the
-score by number of candidate units.
+**Chance.** The strips end, for each network by itself, at what its best unit (r) or a held-out unit reaches with
+shuffled images, in 95% of shuffles. More units reach a higher r by chance: look at the held-out r, and at the score by
+number of candidate units.
 
 *Not in Arend et al. 2018, which compares medians.*"""
-Score = Literal["correlation", "held_out"]
-_DOT: Final[dict[str, str]] = {"correlation": "Site", "held_out": "HeldOut"}
-_STRIPS: Final = {"correlation": ("ChanceX", "ChanceY"), "held_out": ("ChanceHeldOut", "ChanceHeldOut")}
-_LABEL: Final[dict[str, str]] = {"correlation": "r", "held_out": "held-out r"}
-KEYS = (Key("dot", "site, r"), Key("ring", "selected", "ink"), Key("box", "chance, of each network", "band"))
+_CHANCE = {
+    "correlation": Key("box", "chance: r, each network", "band"),
+    "held_out": Key("box", "chance: held-out", "band2"),
+}
+KEYS = (*site_by_site.KEYS, *_CHANCE.values())
 
 
-def data(
-    comparison: xr.Dataset,
-    region: str,
-    *,
-    titles: tuple[str, str] | None = None,
-    nulls: tuple[xr.Dataset, xr.Dataset] | None = None,
-) -> pd.DataFrame:
+def data(comparison: xr.Dataset, region: str) -> pd.DataFrame:
     """Return one row a site of the region.
 
     Parameters
     ----------
     comparison
         As ``engine.analyses.comparison`` gives it: the first run less the other one.
-    titles
-        Of the first and the other network; by default their names.
-    nulls
-        ``null`` of the first and the other run, for chance.
 
     Returns
     -------
@@ -65,46 +54,36 @@ def data(
     for score, end in (("correlation", ""), ("held_out", "_held_out")):
         columns |= {f"second{end}": here[score].values[0], f"first{end}": here[score].values[1]}
         columns |= {f"difference{end}{of}": here[f"{score}_difference{of}"].values for of in ("", "_low", "_high")}
-    run, other = titles or tuple(str(name) for name in comparison["network"].values)
     frame = pd.DataFrame(columns)
-    frame.attrs = {"region": region, "names": (other, run)}
+    frame.attrs = {"region": region, "names": tuple(comparison["title"].values[::-1].tolist())}
     frame.attrs |= {name: comparison.attrs[name] for name in ("n_stimuli", "n_resamples", "held_out_status")}
-    for score, percentile in (("correlation", chance.best_of_all), ("held_out", chance.held_out)):
-        limits = tuple(percentile(null, region) for null in reversed(nulls)) if nulls else (np.nan, np.nan)
-        frame.attrs[f"median_{score}"] = {**_median(comparison, region, score), "chance": limits}
+    frame.attrs |= {f"median_{score}": _median(comparison, region, score) for score in _CHANCE}
     return frame
 
 
 def describe(
     data: pd.DataFrame,
     *,
-    score: Score = "correlation",
     site: str | None = None,
     tokens: tuple[str, str] = ("network1", "network2"),
     regions: tuple[str, ...] = (),
 ) -> Drawing:
-    """Describe the scatter of r, or of held-out r; ``tokens`` colour the labels of the two axes."""
-    drawing = site_by_site.describe(_of_score(data, score), site=site, tokens=tokens, regions=regions)
-    axes = drawing.axes
-    (low, high), (across, upwards) = axes.xlim, data.attrs[f"median_{score}"]["chance"]
-    across_name, upwards_name = (f"{_LABEL[score]}, {elided(name, 34)}" for name in data.attrs["names"])
-    return replace(
-        drawing,
-        marks=[
-            boxes(_STRIPS[score][0], 0, low, across, high),
-            boxes(_STRIPS[score][1], low, 0, high, upwards),
-            *(_retold(mark, data.attrs, score) for mark in drawing.marks),
-        ],
-        axes=replace(axes, xlabel=across_name, ylabel=upwards_name),
-        hit=Hit(_DOT[score], drawing.hit.tooltip if drawing.hit else ""),
-    )
+    """Describe the scatter of r and of held-out r; ``tokens`` are the colours of the first and of the other network."""
+    drawing = site_by_site.describe(data, site=site, tokens=tokens[::-1], regions=regions, notes=_notes(data))
+    low, high = drawing.axes.xlim
+    strips = []
+    for score, roles in (("correlation", ("ChanceX", "ChanceY")), ("held_out", ("ChanceHeldOut", "ChanceHeldOut"))):
+        across, upwards = data.attrs[f"median_{score}"]["chance"]
+        strips += [boxes(roles[0], 0, low, across, high), boxes(roles[1], low, 0, high, upwards)]
+    return replace(drawing, marks=[*strips, *drawing.marks])
 
 
-def keys(data: pd.DataFrame, *, score: Score = "correlation") -> list[Key]:
-    """Return the keys of the marks: filled for r, open for held-out r."""
-    if score == "correlation":
-        return list(KEYS)
-    return [Key("open", "site, held-out r"), KEYS[1], Key("box", "chance, of each network", "band2")]
+def keys(data: pd.DataFrame) -> list[Key]:
+    """Return the keys of the marks that are there."""
+    absent = [key for score, key in _CHANCE.items() if not np.isfinite(data.attrs[f"median_{score}"]["chance"]).any()]
+    if data.attrs["held_out_status"] != "ok":
+        absent += [site_by_site.KEYS[1], _CHANCE["held_out"]]
+    return [key for key in KEYS if key not in absent]
 
 
 def caption(data: pd.DataFrame) -> str:
@@ -118,37 +97,25 @@ def caption(data: pd.DataFrame) -> str:
     return ", ".join(told + ([f"held-out r {about['held_out_status']}"] if about["held_out_status"] != "ok" else []))
 
 
-def _median(comparison: xr.Dataset, region: str, score: str) -> dict[str, float]:
+def _median(comparison: xr.Dataset, region: str, score: str) -> dict:
     one = comparison.sel(region=region, resampled="both")
     found = {end or "value": float(one[f"median_{score}_difference{end}"]) for end in ("", "_low", "_high")}
     n_better = one["n_better" if score == "correlation" else "n_better_held_out"]
-    return found | {"p": float(one[f"p_{score}"]), "n": int(one[f"n_{score}"]), "n_better": int(n_better)}
+    limits = tuple(one[f"chance_{score}"].values[::-1].tolist())
+    counts = {"n": int(one[f"n_{score}"]), "n_better": int(n_better)}
+    return {**found, **counts, "p": float(one[f"p_{score}"]), "chance": limits}
 
 
-def _of_score(data: pd.DataFrame, score: Score) -> pd.DataFrame:
-    """Bring the columns of a score to where ``site_by_site`` looks for them."""
-    end = "" if score == "correlation" else "_held_out"
-    frame = pd.DataFrame({"site": data["site"], "first": data[f"first{end}"], "second": data[f"second{end}"]})
-    told = data.attrs[f"median_{score}"]
-    frame.attrs = {"region": data.attrs["region"], "names": data.attrs["names"], "n_better": told["n_better"]}
-    frame.attrs |= {"difference": told["value"], "difference_held_out": np.nan}
-    return frame
-
-
-def _retold(mark: Mark, about: dict, score: Score) -> Mark:
-    """Give the mark of the sites its role, and the two lines of text the interval and the test."""
-    if mark.role == "Site":
-        return replace(mark, role=_DOT[score])
-    told = about[f"median_{score}"]
-    if mark.role in ("NoteInk", "NoteInkRight"):
-        return _written(mark, f"{told['n_better']} of {plural(told['n'], 'site')} above the line, p = {_p(told['p'])}")
-    if mark.role in ("Note", "NoteRight"):
-        return _written(mark, f"median difference {_interval(told)}")
-    return mark
-
-
-def _written(mark: Mark, text: str) -> Mark:
-    return labels(mark.role, mark.columns["x"][:1], mark.columns["y"][:1], text)
+def _notes(data: pd.DataFrame) -> list[str]:
+    """Return the count with its test, and the median differences with their intervals."""
+    r, held_out = data.attrs["median_correlation"], data.attrs["median_held_out"]
+    lines = [
+        f"{r['n_better']} of {plural(r['n'], 'site')} above the line, p = {_p(r['p'])}",
+        f"median difference {_interval(r)}",
+    ]
+    if data.attrs["held_out_status"] == "ok":
+        lines.append(f"held-out {_interval(held_out)}, p = {_p(held_out['p'])}")
+    return lines
 
 
 def _interval(told: dict) -> str:

@@ -19,7 +19,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from dashboard.figures.look import look, overlay_of, ramp_of, source_columns
 from dashboard.figures.marks import TOKEN, Axes, Drawing, Mark, Role
-from dashboard.figures.typeface import paper_font
+from dashboard.figures.typeface import paper_font, with_face
 from dashboard.theme import TOKENS, Mode
 
 PT = 0.75
@@ -70,6 +70,8 @@ def write_paper(figure: Figure, path: Path, *, dpi: int = DPI, metadata: Mapping
     with rc_context(paper_settings()):
         told = _metadata(suffix, metadata or {})
         figure.savefig(path, format=suffix, dpi=dpi, facecolor=figure.get_facecolor(), metadata=told)
+    if suffix == "svg":
+        path.write_text(with_face(path.read_text("utf-8")), "utf-8")
     return path
 
 

@@ -49,7 +49,7 @@ class SelectionPage(Page):
             Card(
                 "comparison",
                 comparison,
-                lambda chosen, _: self._compared_data(chosen),
+                lambda chosen, _: comparison.data(chosen.run.dataset("comparison"), chosen.region),
                 self._describe_comparison,
                 depends=("region",),
                 marks=("site",),
@@ -95,17 +95,10 @@ class SelectionPage(Page):
         is_there = chosen.run.has("comparison") or self._others(chosen)
         return "" if is_there else ALONE.format(chosen.run.recording)
 
-    def _compared_data(self, chosen: Chosen) -> pd.DataFrame:
-        found, other = chosen.run.dataset("comparison"), self._other(chosen)
-        if other is None:
-            return comparison.data(found, chosen.region)
-        titles = chosen.run.network_title, other.network_title
-        return comparison.data(found, chosen.region, titles=titles, nulls=(chosen.run.null, other.null))
-
     def _describe_comparison(self, data: pd.DataFrame, chosen: Chosen, look: Look) -> comparison.Drawing:
         other = self._other(chosen)
-        first = tokens_of(chosen, self.results)[other.digest] if other is not None else CONTROL
-        tokens = first, look.colours["network"]
+        beside = tokens_of(chosen, self.results)[other.digest] if other is not None else CONTROL
+        tokens = look.colours["network"], beside
         return comparison.describe(data, site=chosen.site, tokens=tokens, regions=tuple(chosen.run.regions))
 
 

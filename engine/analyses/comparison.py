@@ -28,7 +28,9 @@ from engine.errors import SettingsError, StimulusMismatchError
 from engine.schema import RANK, REGION, SITE, STIMULUS
 from engine.store import Run, open_run
 
-VERSION = 1
+VERSION = 2
+_CHANCE_LEVEL = 95
+"""Percentile of the shuffles, as every figure draws it."""
 _SCORES = ("correlation", "held_out")
 _RECORDED = ("responses", "stimuli")
 _SECONDS_PER_PRODUCT = 2.5e-10
@@ -76,12 +78,13 @@ def compare(run: Run, other: Run, *, seed: int = 0, n_resamples: int = N_RESAMPL
         ``correlation``, ``held_out`` (run, site), r of the best unit, selected and scored on all stimuli, and held
         out; ``correlation_difference``, ``held_out_difference`` (site) with ``_low`` and ``_high`` over resampled
         stimuli (95 %); ``status`` (site): ``ok``, ``undefined`` or why one of the two has no match; coordinates
-        ``network`` (run) and ``region_of_site`` (site).
+        ``network`` and ``title`` (run) and ``region_of_site`` (site).
         By region: ``median_correlation_difference``, ``median_held_out_difference`` with ``_low`` and ``_high``
         (region, resampled), where ``resampled`` is ``stimuli``, ``sites`` or ``both``; ``p_correlation``,
         ``p_held_out`` (region), two-sided Wilcoxon signed-rank over the sites that have both values (sites of one
         animal are not independent, so read it beside the intervals); ``n_sites``, ``n_correlation``, ``n_held_out``,
-        ``n_better``, ``n_better_held_out`` (sites where ``run`` is better). Attributes: ``runs`` (digests),
+        ``n_better``, ``n_better_held_out`` (sites where ``run`` is better); ``chance_correlation``, ``chance_held_out``
+        (run, region), 95th percentile over the shuffles of each run, NaN without any. Attributes: ``runs`` (digests),
         ``strata``, ``n_stimuli``, ``n_resamples``, ``held_out_status``.
 
     Raises
@@ -112,7 +115,9 @@ def compare(run: Run, other: Run, *, seed: int = 0, n_resamples: int = N_RESAMPL
     region = recording[REGION].sel({SITE: sites}).values.astype(str)
     dataset = _of_regions(best, resamples, region, rng)
     dataset = dataset.assign(_of_sites(best, resamples, [run, other], sites))
-    networks = ("run", np.array([run.network, other.network]))
+    dataset = dataset.assign(_chance([run, other], dataset[REGION].values.tolist()))
+    titles = [str(one.manifest["network"].get("title") or one.network) for one in (run, other)]
+    networks = {"network": ("run", [run.network, other.network]), "title": ("run", titles)}
     attrs = {
         "runs": [run.digest, other.digest],
         "strata": label,
@@ -120,9 +125,7 @@ def compare(run: Run, other: Run, *, seed: int = 0, n_resamples: int = N_RESAMPL
         "n_resamples": n_resamples,
         "held_out_status": _held_out_status(pairs, has_same_folds),
     }
-    return dataset.assign_coords({SITE: sites, "region_of_site": (SITE, region), "network": networks}).assign_attrs(
-        attrs
-    )
+    return dataset.assign_coords({SITE: sites, "region_of_site": (SITE, region), **networks}).assign_attrs(attrs)
 
 
 def expected_seconds(run: Run, *, n_resamples: int = N_RESAMPLES, **_: object) -> float:
@@ -204,6 +207,22 @@ def _of_regions(
     dims = {name: (REGION, "resampled") if name.endswith(("_low", "_high")) else (REGION,) for name in rows[0]}
     variables = {name: (dims[name], np.stack([row[name] for row in rows])) for name in rows[0]}
     return xr.Dataset(variables, {REGION: regions, "resampled": list(RESAMPLED)})
+
+
+def _chance(runs: list[Run], regions: list[str]) -> dict[str, tuple[tuple[str, str], np.ndarray]]:
+    """Return what each network reaches with shuffled images of a region: its best unit, and a held-out unit."""
+    limits = np.full((len(_SCORES), len(runs), len(regions)), np.nan)
+    for i, run in enumerate(runs):
+        if "null" not in run.names:
+            continue
+        null = run.dataset("null")
+        for k, region in enumerate(regions):
+            shuffles = null.isel(shuffle=np.flatnonzero(null[REGION].values == region))
+            for j, score in enumerate(_SCORES):
+                values = shuffles[f"network_{score}"].values
+                finite = values[np.isfinite(values)]
+                limits[j, i, k] = np.percentile(finite, _CHANCE_LEVEL) if finite.size else np.nan
+    return {f"chance_{score}": (("run", REGION), limits[j]) for j, score in enumerate(_SCORES)}
 
 
 def _difference(resamples: list[Resamples], name: str) -> np.ndarray:

@@ -1,8 +1,12 @@
 import re
 import time
+from base64 import b64decode
+from io import BytesIO
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from fontTools.ttLib import TTFont
 from PIL import Image
 
 from dashboard.figures import (
@@ -89,6 +93,20 @@ def test_names_are_written_literally_and_stay_text(tmp_path):
     text = write_paper(paper(drawing, footer=name), tmp_path / "figure.svg").read_text()
     assert text.count("$\\frac{x}{y}$ &lt;b&gt; &amp; $$") >= 4
     assert re.search("<text[^>]*>", text)
+
+
+def test_an_svg_carries_the_letters_of_its_text_in_both_weights_and_the_same_bytes_each_time(tmp_path):
+    drawing = Drawing([labels("Note", 0.5, 0.5, "Ärger − ≤ & <x>")], Axes((0, 1), (0, 1), [(0.5, "0.5")], (), "r"))
+    first, again = (write_paper(paper(drawing), tmp_path / f"{name}.svg").read_bytes() for name in "ab")
+    assert first == again
+    faces = re.findall(rb"font-weight:(\d+);src:url\(data:font/woff;base64,([^)]*)\)", first)
+    assert [weight for weight, _ in faces] == [b"400", b"700"]
+    for _, encoded in faces:
+        with TTFont(BytesIO(b64decode(encoded))) as face:
+            known = set(map(chr, face.getBestCmap()))
+        assert set("Ärger− &<x>0.5") <= known
+        assert "Q" not in known
+    ElementTree.fromstring(first)
 
 
 def test_dark_figures_have_the_dark_ground(tmp_path):

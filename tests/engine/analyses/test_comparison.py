@@ -55,6 +55,26 @@ def test_the_planted_network_wins_where_its_units_were_planted(found):
     assert float(found["median_correlation_difference_low"].sel(region="V4", resampled="stimuli")) > 0
 
 
+def test_chance_is_that_of_the_shuffles_of_each_run_and_region(found, runs):
+    assert found["title"].values.tolist() == ["tiny", "other"]
+    for i, run in enumerate(runs):
+        null = run.dataset("null")
+        for score in ("correlation", "held_out"):
+            of_v4 = null[f"network_{score}"].values[null["region"].values == "V4"]
+            expected = np.nanpercentile(of_v4, 95)
+            assert float(found[f"chance_{score}"].sel(region="V4")[i]) == pytest.approx(expected)
+
+
+def test_without_shuffles_chance_is_unknown(tmp_path):
+    network = tiny_network()
+    recording = planted_recording(network, noise=0.7)
+    one, other = (
+        engine.match(net, recording, store=tmp_path, shuffles=0, progress=False)
+        for net in (network, tiny_network(1, "other"))
+    )
+    assert np.isnan(compare(one, other, n_resamples=100)["chance_correlation"]).all()
+
+
 def test_the_other_run_is_named_in_the_store_of_the_first(runs):
     found = compute(runs[0], other=runs[1].digest[:10], n_resamples=100)
     assert found.attrs["runs"] == [runs[0].digest, runs[1].digest]
