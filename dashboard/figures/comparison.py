@@ -26,7 +26,7 @@ number of candidate units.
 
 *Not in Arend et al. 2018, which compares medians.*"""
 _CHANCE = {
-    "correlation": Key("box", "chance: r, each network", "band"),
+    "correlation": Key("box", "chance: r", "band"),
     "held_out": Key("box", "chance: held-out", "band2"),
 }
 KEYS = (*site_by_site.KEYS, *_CHANCE.values())

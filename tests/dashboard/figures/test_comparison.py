@@ -79,7 +79,7 @@ def test_each_axis_has_the_chance_of_its_network_and_of_its_kind_of_r(data):
 def test_keys_name_only_what_is_drawn(data):
     assert comparison.keys(data) == list(comparison.KEYS)
     without = comparison.data(without_held_out(), "V4")
-    assert [key.label for key in comparison.keys(without)] == ["site, r", "selected", "chance: r, each network"]
+    assert [key.label for key in comparison.keys(without)] == ["site, r", "selected", "chance: r"]
     found = analysed()
     blank = {name: found[name] * np.nan for name in ("chance_correlation", "chance_held_out")}
     shown = comparison.data(found.assign(blank), "V4")
