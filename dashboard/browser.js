@@ -129,7 +129,7 @@ function siteSearch(model) {
       Object.assign(row, { id: `found-${i}`, className: "hit" });
       row.setAttribute("role", "option");
       row.append(...[site, region, `r ${r}`].map((text) => Object.assign(document.createElement("span"), { textContent: text })));
-      row.addEventListener("click", () => choose(i));
+      row.addEventListener("click", ({ shiftKey }) => choose(i, shiftKey));
       return row;
     }));
     const more = fits.length > MOST ? `, the first ${MOST} shown` : "";
@@ -142,10 +142,11 @@ function siteSearch(model) {
     part("input").setAttribute("aria-activedescendant", found.length ? `found-${at}` : "");
     part(".found").children[at]?.scrollIntoView({ block: "nearest" });
   };
-  const choose = (i) => {
+  const choose = (i, isBeside) => {
     const hit = found[i];
     if (!hit) return;
     menu.hidePopover();
+    if (isBeside) return model.send_msg({ do: "select", beside_site: hit[0], page: "site" });
     const shown = new URLSearchParams(location.search).get("page");
     const page = ABOUT_A_SITE.includes(shown) ? shown : "site";
     model.send_msg({ do: "select", region: hit[1], site: hit[0], page });
@@ -153,7 +154,7 @@ function siteSearch(model) {
   const pressed = (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10 }[event.key];
     if (step) mark(at + step);
-    else if (event.key === "Enter") choose(at);
+    else if (event.key === "Enter") choose(at, event.shiftKey);
     else return;
     event.preventDefault();
     event.stopPropagation();

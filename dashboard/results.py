@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from dashboard.bell import Bell
+from dashboard.drawing_process import DrawingProcess
 from dashboard.jobs import Jobs
 from dashboard.lane import Lane
 from dashboard.runs import OpenRun, Version, version_of
@@ -127,6 +128,9 @@ class Results:
         self.bell = Bell()
         """Rings when something that a page shows has changed."""
         self.lane = Lane(self.bell)
+        self.drawing = DrawingProcess()
+        self.used_at = time.monotonic()
+        """When a visitor last opened or did something."""
         self.jobs: Jobs | None = None
         self._runs: dict[str, OpenRun] = {}
         self._runs_of: dict[str, tuple[pd.DataFrame | None, list[OpenRun]]] = {}

@@ -57,7 +57,7 @@ export function render({ model, view }) {
     if (event.target.matches("input[data-filter]")) filter(event.target);
   });
   root.addEventListener("keydown", (event) => {
-    const menu = event.target.closest?.("[popover]");
+    const menu = event.target.closest?.("[popover]:popover-open"); // a closed one can have the focus for a moment
     if (menu && event.key === "Enter" && event.target.matches("input[data-filter]")) {
       menu.querySelector(".items > button:not([hidden])")?.click();
       return;

@@ -15,6 +15,7 @@ from bokeh.server.server import Server
 from tornado.websocket import WebSocketClosedError
 
 from dashboard.access import Access
+from dashboard.collecting import Collector
 from dashboard.doors import Doors, host_of, open_doors, shown_host
 from dashboard.gate import MOST_MESSAGE_BYTES, MOST_SESSIONS, Gate, pass_of
 from dashboard.results import Results
@@ -30,6 +31,8 @@ PORT = 5006
 _UNUSED_AFTER_MS = 60_000
 """So long a browser may take to load what the page needs, and to connect; the gate ends what was left earlier."""
 _LOOK_EVERY_MS = 4_000
+_WARM_DRAWING_AFTER_S = 10
+"""Then the first page is likely to be there, and nobody has asked for a file yet."""
 _CONNECTIONS = {
     "idle_connection_timeout": 30,
     "body_timeout": 10,
@@ -63,7 +66,7 @@ def serve(
     show
         Open the page in the browser.
     warm
-        Build the page once before the first visitor comes.
+        Build the page once before the first visitor comes, and have the process that draws files started soon after.
     jobs
         Let visitors have this machine match and analyse what it has; by default only where all of them are on it.
     how
@@ -85,6 +88,7 @@ def serve(
         if results.jobs is not None:
             results.jobs.close()
         results.lane.close()
+        results.drawing.close()
 
 
 def _interrupt(*_: object) -> None:
@@ -100,6 +104,7 @@ def _serve(results: Results, show: bool, **options: Any) -> None:
     print("The token lets a browser in until the server ends: Ctrl+C.", flush=True)
     if show:
         server.io_loop.add_callback(server.show, f"/{entry}")
+    Collector(lambda: len(server.get_sessions()), lambda: results.used_at).start()
     try:
         server.io_loop.start()
     except KeyboardInterrupt:
@@ -155,6 +160,8 @@ def make_server(
         ) from error
     gate.keep(server)
     server.io_loop.asyncio_loop.set_exception_handler(_without_closed_pages)  # type: ignore[attr-defined]
+    if warm:
+        server.io_loop.call_later(_WARM_DRAWING_AFTER_S, results.drawing.warm)
     server.start()  # without it nobody sweeps up the sessions that were left
     return server
 

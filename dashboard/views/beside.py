@@ -239,7 +239,7 @@ def menu(chosen: Chosen, results: Results) -> Markup:
     ]
     count = plural(len(table), "site")
     told = f"With another site of {chosen.region}" + (
-        f", {len(sites)} best of {count}" if len(sites) < len(table) else ""
+        f", {len(sites)} best of {count}; others: / and ⇧ Enter" if len(sites) < len(table) else ""
     )
     return tag(
         "div",

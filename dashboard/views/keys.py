@@ -10,6 +10,7 @@ KEYS = (
     (("J", "K"), "next, previous image by response"),
     (("V",), "whole images, or only the unit’s field"),
     (("/",), "search a site"),
+    (("⇧", "Enter"), "put the site that was found beside this one"),
     (("E",), "export the panel under pointer or focus"),
     (("D",), "light or dark"),
     (("?",), "this list"),

@@ -3,7 +3,9 @@
 import base64
 import logging
 import secrets
+import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import Any
 
 import panel as pn
@@ -13,6 +15,7 @@ from bokeh.themes import Theme
 from tornado.ioloop import IOLoop
 
 from dashboard import exporting
+from dashboard.figures.marks import Drawing
 from dashboard.figures.wording import fixed
 from dashboard.results import Chosen, Results
 from dashboard.state import ADDRESS, PAGES, Selection
@@ -79,6 +82,7 @@ class Session:
         in_turn: bool = False,
     ) -> None:
         self.results, self.why_read_only, self.in_turn = results, why_read_only, in_turn
+        results.used_at = time.monotonic()
         self.selection = Selection()
         self.selection.take(query or {})
         self.controls = Controls(self.selection, results)
@@ -92,6 +96,7 @@ class Session:
         self._loop: IOLoop | None = None
         self._columns = 10
         self._is_told = self._is_news = False
+        self._being_drawn: set[str] = set()
         self._empty: Screen | None = None
         self.refresh()
         self.selection.param.watch(self._changed, list(ADDRESS))
@@ -116,6 +121,7 @@ class Session:
 
     def act(self, action: Mapping[str, Any]) -> None:
         """Do what the browser reports; an error is told in a sentence and written to the log."""
+        self.results.used_at = time.monotonic()
         try:
             match action.get("do"):
                 case "window":
@@ -293,13 +299,40 @@ class Session:
         if name in page.cards:
             page.draw(name)
         shown, card, table = page.shown_by(name, chosen), page.cards.get(name), page.table(name, chosen)
-        if kind == "csv" and table is not None:
-            content = as_csv(table)
-        elif card is None or card.shown is None:
-            return
-        else:
-            told = footer.paper_footer(*page.sources(name, chosen))
-            content = exporting.as_picture(card.shown.drawing, kind, width=card.width, height=card.height, footer=told)
         parts = (shown.run.network, shown.run.recording, shown.site, name)
         file = exporting.file_name(*parts, kind=kind, is_simulated=shown.run.is_simulated)
-        self.browser.download(file, exporting.KINDS[kind], base64.b64encode(content).decode("ascii"))
+        if kind == "csv" and table is not None:
+            self._download(file, as_csv(table))
+        elif card is not None and card.shown is not None:
+            told = footer.paper_footer(*page.sources(name, chosen))
+            self._draw(file, card.shown.drawing, {"width": card.width, "height": card.height, "footer": told})
+
+    def _draw(self, file: str, drawing: Drawing, how: Mapping[str, Any]) -> None:
+        """Draw a figure into a file: beside the loop of the server, where there is one."""
+        kind = file.rpartition(".")[2]
+        if self._document is None or self._loop is None:
+            self._download(file, exporting.as_picture(drawing, kind, **how))
+            return
+        if file in self._being_drawn:
+            return
+        self._being_drawn.add(file)
+        document, loop = self._document, self._loop
+        if not self.results.drawing.is_ready:
+            self.say("Drawing the file. The first one takes some seconds, as the drawing libraries are loaded.")
+        drawn = self.results.drawing.draw(drawing, kind, **how)
+        drawn.add_done_callback(lambda _: change_soon(document, loop, lambda: self._drawn(file, drawn)))
+
+    def _drawn(self, file: str, drawn: Future[bytes]) -> None:
+        self._being_drawn.discard(file)
+        error = drawn.exception()
+        if error is not None:
+            name = secrets.token_hex(3)
+            log.error("error %s while drawing %s", name, file, exc_info=error)
+            self.say(sentence(name))
+            return
+        self.bar.write({"notice": str(bar.notice(self._notice(self.results.choose(self.selection))))})
+        self._download(file, drawn.result())
+
+    def _download(self, file: str, content: bytes) -> None:
+        kind = exporting.KINDS[file.rpartition(".")[2]]
+        self.browser.download(file, kind, base64.b64encode(content).decode("ascii"))

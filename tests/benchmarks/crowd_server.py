@@ -11,6 +11,8 @@ import numpy as np
 from bokeh.document import Document
 
 from dashboard.access import Access
+from dashboard.collecting import Collector
+from dashboard.results import Results
 from dashboard.server import make_server
 from dashboard.views.session import Session
 
@@ -39,7 +41,9 @@ def main(store: str) -> None:
 
     Session.serve = counted  # type: ignore[method-assign]
     access, longest = Access(secret=b"s" * 32), [0.0]
-    server = make_server(store, access=access, port=0)
+    results = Results(store)
+    server = make_server(results, access=access, port=0)
+    Collector(lambda: len(server.get_sessions()), lambda: results.used_at).start()  # as ``serve`` does
 
     def beat(expected: float) -> None:
         now = time.perf_counter()

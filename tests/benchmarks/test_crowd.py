@@ -112,7 +112,7 @@ def n_done(process: subprocess.Popen[bytes], during: Callable[[], Any]) -> tuple
     return given, (watched.cpu_times().user - before) / (time.perf_counter() - start)
 
 
-def test_fifty_visitors_beside_a_job(server, capsys):
+def test_fifty_visitors_beside_a_job(server, tmp_path, capsys):
     """Forty-nine speak Bokeh's protocol, one is a real browser; each acts every 5 s, the job has one thread."""
     from playwright.sync_api import sync_playwright
 
@@ -136,17 +136,21 @@ def test_fifty_visitors_beside_a_job(server, capsys):
                     "-m",
                     "tests.benchmarks.visitors",
                     server.address,
-                    *map(str, (N_VISITORS, seconds_long)),
+                    *map(str, (N_VISITORS, seconds_long, tmp_path / "visitors.json")),
                 ],
                 stdout=subprocess.PIPE,
                 text=True,
             )
             assert others.stdout is not None
             assert others.stdout.readline().strip() == "all here"
-            server.ask("block")
+            time.sleep(10)  # until the last of their pages is drawn
+            opening = server.ask("block")
+
+            blocks = []
 
             def watch() -> None:
                 while others.poll() is None:
+                    blocks.append(float(server.ask("block")))  # not after they left, all at once
                     site = page.evaluate("() => new URLSearchParams(location.search).get('site')")
                     start = time.perf_counter()
                     page.keyboard.press("ArrowDown" if len(in_browser) % 40 < 20 else "ArrowUp")
@@ -156,10 +160,11 @@ def test_fifty_visitors_beside_a_job(server, capsys):
 
             _, beside = n_done(working, watch)
             browser.close()
-    took, foreign = json.loads(others.stdout.read())
-    block = float(server.ask("block"))
+    took, foreign = json.loads((tmp_path / "visitors.json").read_text())
+    block = max(blocks)
     slower = 1 - beside / alone
-    told(capsys, f"\n49 visitors: {quantiles(took)}; browser: {quantiles(in_browser)}; longest block {block:.0f} ms")
+    told(capsys, f"\n49 visitors: {quantiles(took)}; browser: {quantiles(in_browser)}")
+    told(capsys, f"longest block {block:.0f} ms, while they opened their pages {opening} ms")
     told(
         capsys,
         f"job alone {alone:.2f} processor s/s, beside {beside:.2f}: {100 * slower:.0f} % slower; foreign {foreign}",

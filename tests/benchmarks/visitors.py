@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
@@ -15,7 +16,7 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 _TOKEN = re.compile(r'"token":"([^"]+)"')
 _ROOTS = re.compile(r'"root_ids":\["([^"]+)"')
-_SITE = re.compile(r"site=([^&\"\\]+)")
+_SITE = re.compile(r"site=([^&\"\\<\s]+)")
 
 
 @dataclass
@@ -133,12 +134,13 @@ async def act(
     return visitors
 
 
-def main(address: str, n_visitors: str, for_s: str) -> None:
-    """Let so many act in a process of their own, and print what they waited and which foreign sites they saw."""
+def main(address: str, n_visitors: str, for_s: str, file: str) -> None:
+    """Let so many act in a process of their own, and write what they waited and which foreign sites they saw."""
     sites = [f"site{k:02d}" for k in range(48)]
     told = lambda: print("all here", flush=True)  # noqa: E731
     visitors = asyncio.run(act(address, sites, int(n_visitors), 5, float(for_s), when_here=told))
-    print(json.dumps([[s for visitor in visitors for s in visitor.seconds], [s for v in visitors for s in v.foreign]]))
+    seen = [[s for visitor in visitors for s in visitor.seconds], [s for v in visitors for s in v.foreign]]
+    Path(file).write_text(json.dumps(seen))
 
 
 def _map(entries: dict) -> dict:

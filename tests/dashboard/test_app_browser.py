@@ -199,6 +199,21 @@ def test_help_and_export_of_a_panel(visit):
     assert "correlation" in Path(download.value.path()).read_text(encoding="utf-8")
 
 
+def test_a_drawn_file_comes_from_a_process_beside_the_server(visit):
+    page = visit("?page=site&network=tiny&recording=planted")
+    page.page.locator("[data-card=layers] canvas").first.wait_for(timeout=15_000)
+    site = page.page.evaluate("() => new URLSearchParams(location.search).get('site')")
+    page.page.locator("[data-menu-name=layers-export]").click()
+    with page.page.expect_download(timeout=60_000) as download:
+        page.page.locator("[data-menu=layers-export] [data-kind=svg]").click()
+        page.page.keyboard.press("ArrowDown")  # the page goes on meanwhile
+        page.page.wait_for_function("site => new URLSearchParams(location.search).get('site') !== site", arg=site)
+    assert download.value.suggested_filename == f"tiny_planted_{site}_layers.svg"
+    drawn = Path(download.value.path()).read_text(encoding="utf-8")
+    assert drawn.startswith("<?xml")
+    assert "planted" in drawn
+
+
 def test_pictures_are_kept_by_the_browser_and_nothing_else_is_served(visit, server, store):
     page = visit("?page=site&network=tiny&recording=planted&site=site1")
     address = page.page.locator(".thumb img").first.get_attribute("src")

@@ -53,6 +53,17 @@ def test_a_comparison_is_entered_from_the_menu_and_left_with_escape_and_back(chr
     visit.close()
 
 
+def test_a_site_that_was_searched_is_put_beside_with_shift(chromium, server):
+    visit = Visit(chromium, server, "?page=site&network=tiny&site=site02")
+    visit.page.keyboard.press("/")
+    visit.page.keyboard.type("site05")
+    visit.page.get_by_role("option").first.wait_for(timeout=15_000)
+    visit.page.keyboard.press("Shift+Enter")
+    visit.until(beside_site="site05", site="site02")
+    visit.sees("site02 and site05", "h1")
+    visit.close()
+
+
 def test_v_shows_the_part_of_each_image_that_lies_in_the_field(chromium, server):
     visit = Visit(chromium, server, "?page=site&network=tiny&site=site02")
     visit.page.locator("[data-area=stimulus] .fields").wait_for(timeout=15_000)
