@@ -33,7 +33,7 @@ def paper_font() -> str:
         return FALLBACK
     folder = Path(_folder().name)
     for file in files:
-        face = TTFont(file)
+        face = TTFont(file, recalcTimestamp=False)  # else a pdf would be another one in each process
         face.flavor = None
         face.save(folder / f"{file.stem}.ttf")
         font_manager.fontManager.addfont(folder / f"{file.stem}.ttf")
