@@ -291,6 +291,7 @@ class KeptWebSocket(Kept):
     close: Callable[[int, str], None]
     ws_connection: Any
     _has_left = False
+    application: Any
     connection: Any
 
     def check_origin(self, origin: str) -> bool:
@@ -304,11 +305,15 @@ class KeptWebSocket(Kept):
             self.on_close()
 
     def on_close(self) -> None:
-        """Let go of the session, once."""
-        if self.connection is not None and not self._has_left:
-            self._has_left, session = True, self.connection.session
-            super().on_close()  # type: ignore[misc]
-            IOLoop.current().call_later(LEFT_AFTER_S, _let_go, session)
+        """Let go of the session, once; it may have ended before its connection does."""
+        if self.connection is None or self._has_left:
+            return
+        self._has_left, session = True, self.connection._session
+        if session is None:
+            self.application.client_lost(self.connection)
+            return
+        super().on_close()  # type: ignore[misc]
+        IOLoop.current().call_later(LEFT_AFTER_S, _let_go, session)
 
     async def send_message(self, message: Any) -> None:
         """Send a message; of an error only its name, and the page says it in a sentence."""

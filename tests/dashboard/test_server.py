@@ -7,8 +7,10 @@ import threading
 import time
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse
+from types import SimpleNamespace
 
 import pytest
+from bokeh.server.views.ws import WSHandler
 from bokeh.util.token import generate_jwt_token, generate_session_id
 from tornado.websocket import WebSocketClosedError
 
@@ -442,3 +444,13 @@ def test_a_page_that_is_closed_while_it_is_sent_to_is_no_error_and_others_are(se
     loop.call_soon_threadsafe(fail)
     assert told.wait(10)
     assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["something else"]
+
+
+def test_a_connection_that_outlives_its_session_is_lost_once_and_quietly():
+    handler = object.__new__(gate._kept(WSHandler))
+    lost = []
+    handler.connection = SimpleNamespace(_session=None)
+    handler.application = SimpleNamespace(client_lost=lost.append)
+    handler.on_close()
+    handler.on_close()
+    assert lost == [handler.connection]
