@@ -6,6 +6,7 @@ session are looked at here, before any handler is made. Every handler then gets 
 
 import logging
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -37,6 +38,8 @@ LEFT_AFTER_S = 8
 
 MOST_OPENING = 10
 """Pages that one visitor may ask for before their websockets come: each costs the server's loop a moment."""
+_FORGOTTEN_AFTER_S: Final = 60
+"""When a page that was asked for and never made does not count any more."""
 MOST_MESSAGE_BYTES: Final = 1 << 20
 """Of what a browser sends: its messages are some hundred bytes."""
 _CLOSED: Final = (ComponentResourceHandler,)
@@ -89,6 +92,8 @@ class Gate:
         self._server: Server | None = None
         self._logins: dict[str, str] = {}
         self._opened: set[str] = set()
+        self._asked: dict[str, list[float]] = {}
+        """When each visitor asked for the pages that are not made yet."""
 
     def keep(self, server: Server) -> None:
         """Stand before all handlers of a server."""
@@ -107,6 +112,8 @@ class Gate:
     def remember(self, session_id: str, login: str) -> None:
         """Take note of whose session it is."""
         self._logins[session_id] = login
+        if self._asked.get(login):
+            self._asked[login].pop(0)
 
     def forget(self, session_id: str) -> None:
         """The session is over."""
@@ -197,13 +204,21 @@ class Gate:
         if not issubclass(target, SessionHandler):
             return None
         login = pass_of(request).login
-        if sum(one == login and name not in self._opened for name, one in self._logins.items()) >= MOST_OPENING:
+        if self._n_opening(login) >= MOST_OPENING:
             told = f"{MOST_OPENING} pages of this browser are being opened. Try again when they are there."
             return _refused(503, "One moment", told, retry_after=5)
         if self._n_sessions() >= self.most_sessions:
             told = f"{self.most_sessions} pages of this server are open, and that is all it takes. Close some that you "
             return _refused(503, "Too many pages are open", told + "do not need, or try again later.", retry_after=30)
+        self._asked.setdefault(login, []).append(time.monotonic())
         return None
+
+    def _n_opening(self, login: str) -> int:
+        """How many pages a visitor asked for whose websockets did not come yet; requests come faster than pages."""
+        now = time.monotonic()
+        self._asked[login] = [asked for asked in self._asked.get(login, []) if now - asked < _FORGOTTEN_AFTER_S]
+        made = sum(one == login and name not in self._opened for name, one in self._logins.items())
+        return made + len(self._asked[login])
 
     def _of_websocket(self, request: HTTPServerRequest) -> Refusal | None:
         """Let a page have the session that was made for it, once at a time, and nobody else's."""

@@ -10,6 +10,7 @@ from http.client import HTTPConnection, HTTPResponse
 from types import SimpleNamespace
 
 import pytest
+from bokeh.server.views.doc_handler import DocHandler
 from bokeh.server.views.ws import WSHandler
 from bokeh.util.token import generate_jwt_token, generate_session_id
 from tornado.websocket import WebSocketClosedError
@@ -454,3 +455,20 @@ def test_a_connection_that_outlives_its_session_is_lost_once_and_quietly():
     handler.on_close()
     handler.on_close()
     assert lost == [handler.connection]
+
+
+def test_pages_count_from_when_they_are_asked_for(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(gate.time, "monotonic", lambda: now[0])
+    keeper = gate.Gate(Access(secret=b"s" * 32), open_doors("127.0.0.1"))
+    keeper._server = SimpleNamespace(get_sessions=list)
+    mine, other = (SimpleNamespace(**{gate.PASS: gate.Pass(login)}) for login in ("me", "you"))
+    refusals = [keeper._of_session(mine, DocHandler) for _ in range(gate.MOST_OPENING + 1)]
+    assert refusals[:-1] == [None] * gate.MOST_OPENING
+    assert refusals[-1].status == 503
+    assert keeper._of_session(other, DocHandler) is None
+    keeper.remember("made", "me")
+    assert keeper._of_session(mine, DocHandler).status == 503
+    now[0] = gate._FORGOTTEN_AFTER_S + 1
+    assert [keeper._of_session(mine, DocHandler) for _ in range(gate.MOST_OPENING - 1)] == refusals[:-2]
+    assert keeper._of_session(mine, DocHandler).status == 503
