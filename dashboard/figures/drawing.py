@@ -1,7 +1,7 @@
 """How one description becomes a figure on the page and in a notebook; ``paper`` does the same for paper.
 
-HoloViews renders the elements of a ``Drawing`` once. The look is then set on what was rendered, from the one table
-``marks.ROLES``. On the page an action swaps the plain columns of the sources (``Shown.swap``), and light or dark
+HoloViews renders the elements of a ``Drawing`` (``rendering``). The look is then set on what was rendered, from the one
+table ``marks.ROLES``. On the page an action swaps the plain columns of the sources (``Shown.swap``), and light or dark
 recolours the same models (``Shown.retheme``); nothing is rendered again.
 """
 
@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import holoviews as hv
-import holoviews.plotting.bokeh  # registers the renderer
 import numpy as np
 from bokeh.core.properties import value
 from bokeh.core.property.descriptors import UnsetValueError
@@ -19,19 +18,12 @@ from bokeh.models import CustomJS, FixedTicker, HoverTool, PlainText, Range1d
 from dashboard.figures.look import look, overlay_of, ramp_of, source_columns
 from dashboard.figures.marks import ROLES, TOKEN, Axes, Drawing, Mark, Role
 from dashboard.figures.paper import PAPER_FORMATS, paper, paper_hook, paper_options, write_paper
+from dashboard.figures.rendering import page_options, rendered
 from dashboard.theme import FONT, TOKENS, Mode
 
 __all__ = ["PAPER_FORMATS", "Shown", "page_style", "paper", "to_holoviews", "write_paper"]
 
 _UNKNOWN_PX = 400
-_BARE: dict[str, Any] = {
-    "toolbar": None,
-    "default_tools": [],
-    "show_grid": True,
-    "show_legend": False,
-    "apply_ranges": False,
-}
-_BOKEH = hv.renderer("bokeh").instance(theme=None)  # theme=None: else HoloViews replaces the document's theme
 
 # Bokeh renders a tooltip for every point under the pointer, pictures and all, and only then keeps ``limit`` of them: on
 # a dense floor a hundred thumbnails were fetched for one. This keeps all but the nearest from being rendered.
@@ -66,9 +58,7 @@ class Shown:
     def __init__(self, drawing: Drawing, mode: Mode = "light", *, width: int | None = None, height: int = 240):
         self.drawing, self.mode = drawing, mode
         self._height = height
-        plot = _BOKEH.get_plot(overlay_of(drawing).opts(**_page_options(width, height), backend="bokeh"))
-        self.figure = plot.state
-        self._parts = [part.handles for part in plot.subplots.values()]
+        self.figure, self._parts = rendered(drawing, width, height)
         self._prepare_figure(width)
         self._prepare_marks()
         self._add_hit_layer()
@@ -81,7 +71,7 @@ class Shown:
             if mark.kind != before.kind:
                 raise ValueError(f"a swap keeps the kinds of marks: {before.role} was to become {mark.role}.")
             if not _same(mark.columns, before.columns):
-                part["source"].data = source_columns(mark, self.mode)
+                part.source.data = source_columns(mark, self.mode)
         is_recoloured = self._colours(drawing) != self._colours(self.drawing)
         before_axes, self.drawing = self.drawing.axes, drawing
         if drawing.axes != before_axes:
@@ -97,7 +87,7 @@ class Shown:
     def renderer_of(self, role: str) -> Any:
         """Return the Bokeh renderer of the marks of a role."""
         found = next(part for mark, part in zip(self.drawing.marks, self._parts, strict=True) if mark.role == role)
-        return found["glyph_renderer"]
+        return found.renderer
 
     def on_tap(self, callback: Callable[[Any], None]) -> None:
         """Call ``callback`` with the ``key`` of the mark that was tapped; a tap beside all marks does nothing."""
@@ -152,22 +142,20 @@ class Shown:
 
     def _prepare_marks(self) -> None:
         for mark, part in zip(self.drawing.marks, self._parts, strict=True):
-            part["source"].data = source_columns(mark, self.mode)
-            renderer = part["glyph_renderer"]
-            renderer.nonselection_glyph = renderer.selection_glyph = renderer.muted_glyph = renderer.hover_glyph = None
+            part.source.data = source_columns(mark, self.mode)
             role = ROLES[mark.role]
-            renderer.level = "image" if role.is_behind else "glyph"
+            part.renderer.level = "image" if role.is_behind else "glyph"
             if mark.kind == "labels":
-                _set_type(part["glyph"], role)
+                _set_type(part.glyph, role)
 
     def _add_hit_layer(self) -> None:
         hit = self.drawing.hit
         if hit is None or not hit.tooltip:
             return
         found = next(i for i, mark in enumerate(self.drawing.marks) if mark.role == hit.role)
-        target = self._parts[found]["glyph_renderer"]
+        target = self._parts[found].renderer
         if self.drawing.marks[found].kind == "points":
-            source = self._parts[found]["source"]
+            source = self._parts[found].source
             target = self.figure.scatter("x", "y", source=source, size=hit.radius, alpha=0, hover_alpha=0)
             target.nonselection_glyph = None
         hover = HoverTool(renderers=[target], tooltips=hit.tooltip, point_policy="snap_to_data", limit=1)
@@ -197,18 +185,18 @@ class Shown:
             axis.axis_label_text_color = TOKENS[self.mode][token]
         for mark, part in zip(self.drawing.marks, self._parts, strict=True):
             if mark.kind == "image":
-                mapper = part["glyph"].color_mapper
+                mapper = part.glyph.color_mapper
                 palette = list(ramp_of(mark, self.drawing, self.mode))
                 if mapper.palette != palette:
                     mapper.update(palette=palette, nan_color="#00000000")
                 if mark.limits:
                     mapper.update(low=mark.limits[0], high=mark.limits[1])
             else:
-                part["glyph"].update(**page_style(mark, self.drawing, self.mode))
+                part.glyph.update(**page_style(mark, self.drawing, self.mode))
                 if mark.kind == "labels":
-                    _set_type(part["glyph"], ROLES[mark.role])
+                    _set_type(part.glyph, ROLES[mark.role])
                 if TOKEN in mark.columns:
-                    part["source"].data = source_columns(mark, self.mode)
+                    part.source.data = source_columns(mark, self.mode)
 
 
 def page_style(mark: Mark, drawing: Drawing, mode: Mode) -> dict[str, Any]:
@@ -251,15 +239,10 @@ def to_holoviews(drawing: Drawing, mode: Mode = "light", *, width: int = 540, he
 
     overlay = overlay_of(drawing)
     limits = {"xlim": drawing.axes.xlim, "ylim": drawing.axes.ylim}
-    overlay = overlay.opts(**limits, **_page_options(width, height), hooks=[dress_page], backend="bokeh")
+    overlay = overlay.opts(**limits, **page_options(width, height), hooks=[dress_page], backend="bokeh")
     return overlay.opts(
         **paper_options(drawing, width, height), hooks=[paper_hook(drawing, mode)], backend="matplotlib"
     )
-
-
-def _page_options(width: int | None, height: int) -> dict[str, Any]:
-    size = {"width": width} if width else {"responsive": True}
-    return {**size, **_BARE, "height": height}
 
 
 def _set_axis(axis: Any, ticks: Any, label: str | None, colour: str) -> None:

@@ -13,7 +13,7 @@ from dashboard.troubles import told_on_page
 from dashboard.views.asks import Asks
 from dashboard.views.card import Card, Look
 from dashboard.views.colours import style_of
-from dashboard.views.document import is_watched
+from dashboard.views.document import is_watched, models_come
 from dashboard.views.footer import footer, titles
 from dashboard.views.markup import Markup, tag
 from dashboard.views.missing import NOT_COMPUTED, not_computed, refused
@@ -140,7 +140,7 @@ class Page(ABC):
             return
         card.is_waiting = False
         if self.shows(name, self._last[0]):
-            with pn.io.hold():  # as every change of a page: Panel's messages and Bokeh's do not keep to one order
+            with models_come():
                 card.refresh(*self._last)
                 self.shown.write(_styled({f"{name}-state": self.state_of(card, self._last[0])}, self._last[1]))
 

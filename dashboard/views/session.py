@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import nullcontext
 from typing import Any
 
 import panel as pn
@@ -25,7 +26,7 @@ from dashboard.views import bar, colours, footer, keys, missing, working
 from dashboard.views.asks import Asks
 from dashboard.views.card import Look
 from dashboard.views.controls import Controls
-from dashboard.views.document import TEMPLATE, change_soon, variables
+from dashboard.views.document import TEMPLATE, change_soon, models_come, variables
 from dashboard.views.feature_maps import FeatureMapsPage
 from dashboard.views.layers import LayersPage
 from dashboard.views.markup import tag
@@ -102,12 +103,13 @@ class Session:
         self.selection.param.watch(self._changed, list(ADDRESS))
         results.bell.listen(self)
 
-    def serve(self, document: Document | None = None) -> Document:
+    def serve(self, document: Document) -> Document:
         """Put the session into a document of the server."""
         template = pn.Template(TEMPLATE, items={"bar": self.bar, "pages": self.shown, "browser": self.browser})
         for name, value in variables(self.selection.theme, document).items():
             template.add_variable(name, value)
-        self._document = template.server_doc(document, title="unitscope", location=False)
+        with document.models.freeze():  # else Bokeh looks through all models five times
+            self._document = template.server_doc(document, title="unitscope", location=False)
         tell_through(self._document, self)
         self._document.on_session_destroyed(self._closed)
         self._loop = IOLoop.current(instance=False)
@@ -196,8 +198,9 @@ class Session:
             tokens, seen = colours.colours(chosen, self.results), self.selection
             self.look = Look(tokens, self.mode, self._columns, seen.view, seen.favourites)
             page = self._page(self.selection.page, chosen)
-            page.refresh(chosen, self.look)
-            self._show(page.shown)
+            with models_come() if page.screen is None else nullcontext():
+                page.refresh(chosen, self.look)
+                self._show(page.shown)
             self._say_where(chosen)
 
     def _changed(self, *events: Any) -> None:

@@ -33,7 +33,7 @@ def main(store: str) -> None:
     """Serve, and answer questions."""
     made = Session.serve
 
-    def counted(session: Session, document: Document | None = None) -> Document:
+    def counted(session: Session, document: Document) -> Document:
         served = made(session, document)
         documents.add(served)
         sessions.add(session)

@@ -1,0 +1,119 @@
+"""Copies of a rendered figure: the same as one that is rendered, and nobody else's."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from bokeh.document import Document
+from bokeh.model import Model
+
+from dashboard.figures import rendering
+from dashboard.figures.drawing import Shown
+from dashboard.figures.look import overlay_of
+from dashboard.figures.marks import Axes, Drawing, Hit, area, boxes, image, labels, line, points, segments
+from dashboard.figures.rendering import Part, page_options, rendered
+
+AXES = Axes((0, 4), (0, 4), [(1, "1")], [(2, "2")], "x", "y")
+
+
+@pytest.fixture(autouse=True)
+def nothing_rendered(monkeypatch):
+    monkeypatch.setattr(rendering, "_makes", type(rendering._makes)())
+
+
+def drawing(height: float = 1) -> Drawing:
+    """One mark of each kind."""
+    marks = [
+        image("Counts", np.arange(6.0).reshape(2, 3), (0, 0, 3, 2), (0, 5)),
+        area("Quartiles", [0, 1, 2], [0, 0, 0], [height, 2, 1]),
+        line("MatchLine", [0, 1, 2], [height, 2, 3]),
+        segments("CeilingStem", [0], [0], [1], [height]),
+        boxes("Basis", [0], [0], [1], [height], key=["a"]),
+        labels("Note", [1], [height], ["$$a note$$"]),
+        points("Match", [1, 2], [height, 3], key=["one", "two"]),
+    ]
+    return Drawing(marks, AXES, {"region": "V4"}, Hit("Match", "@key"))
+
+
+def written(value: Any, seen: dict[Model, int] | None = None) -> Any:
+    """All that a figure is made of, its models numbered in the order of their mention."""
+    seen = {} if seen is None else seen
+    if isinstance(value, Model):
+        if value in seen:
+            return seen[value]
+        seen[value] = len(seen)
+        return type(value).__name__, written(dict(value.properties_with_values(include_defaults=True)), seen)
+    if isinstance(value, dict):
+        return {str(key): written(value[key], seen) for key in sorted(value, key=str)}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [written(item, seen) for item in (value.tolist() if isinstance(value, np.ndarray) else value)]
+    return repr(value)
+
+
+def rendered_anew(drawing: Drawing, width: int | None, height: int) -> tuple[Model, list[Part]]:
+    """What HoloViews gives, not copied."""
+    plot = rendering._BOKEH.get_plot(overlay_of(drawing).opts(**page_options(width, height), backend="bokeh"))
+    renderers = [part.handles["glyph_renderer"] for part in plot.subplots.values()]
+    plot.state.tools = []
+    for renderer in renderers:
+        renderer.update(nonselection_glyph=None, selection_glyph=None, muted_glyph=None, hover_glyph=None)
+    return plot.state, [Part(renderer) for renderer in renderers]
+
+
+def count_renderings(monkeypatch) -> list[int]:
+    counted: list[int] = []
+    render = rendering._BOKEH.get_plot
+    monkeypatch.setattr(rendering._BOKEH, "get_plot", lambda *a, **k: (counted.append(1), render(*a, **k))[1])
+    return counted
+
+
+def test_a_copy_is_what_would_be_rendered(monkeypatch):
+    counted = count_renderings(monkeypatch)
+    first, copied = Shown(drawing()), Shown(drawing(height=3))
+    assert len(counted) == 1
+    monkeypatch.setattr("dashboard.figures.drawing.rendered", rendered_anew)
+    assert written(copied.figure) == written(Shown(drawing(height=3)).figure)
+    assert written(first.figure) != written(copied.figure)  # the comparison sees other data
+
+
+def test_other_kinds_of_marks_or_another_size_are_rendered(monkeypatch):
+    counted = count_renderings(monkeypatch)
+    rendered(drawing(), None, 240)
+    rendered(drawing(), 300, 240)
+    rendered(drawing(), None, 200)
+    rendered(Drawing(drawing().marks[::-1], AXES), None, 240)
+    assert len(counted) == 4
+    rendered(drawing(2), 300, 240)
+    assert len(counted) == 4
+
+
+def test_copies_share_no_model_and_stand_in_one_document():
+    one, two = Shown(drawing()), Shown(drawing())
+    shared = {model.id for model in one.figure.references()} & {model.id for model in two.figure.references()}
+    assert shared == set()
+    document = Document()
+    document.add_root(one.figure)
+    document.add_root(two.figure)
+    document.validate()
+    two.swap(drawing(height=3))
+    assert one.renderer_of("Match").data_source.data["y"].tolist() == [1, 3]
+    assert two.renderer_of("Match").data_source.data["y"].tolist() == [3, 3]
+
+
+def test_marks_and_their_renderers_stay_together():
+    shown = Shown(drawing())
+    for mark in shown.drawing.marks:
+        assert set(shown.renderer_of(mark.role).data_source.data) >= set(mark.columns) - {"low", "high", "bounds"}
+    kinds = [type(renderer.glyph).__name__ for renderer in shown.figure.renderers[:7]]
+    assert kinds == ["Image", "Patch", "Line", "Segment", "Quad", "Text", "Scatter"]
+
+
+def test_a_figure_of_a_page_cannot_be_dragged_away():
+    assert [type(tool).__name__ for tool in Shown(drawing()).figure.tools] == ["HoverTool"]
+
+
+def test_only_so_many_makes_are_kept(monkeypatch):
+    monkeypatch.setattr(rendering, "_MOST_MAKES", 2)
+    for height in (100, 110, 120, 130):
+        rendered(drawing(), None, height)
+    assert [make[-1] for make in rendering._makes] == [120, 130]
