@@ -5,6 +5,7 @@ nothing, tells no paths, and says why.
 """
 
 import panel as pn
+from bokeh.document import Document
 
 from dashboard.results import shared_results
 from dashboard.thumbnails import serve_beside_page
@@ -17,12 +18,11 @@ WHY = (
 )
 
 
-def show() -> None:
-    """Build the page of one session into the current document."""
-    document = pn.state.curdoc
+def show(document: Document) -> None:
+    """Build the page of one session into its document."""
     Session(shared_results(), query_of(document), why_read_only=WHY, in_turn=True).serve(document)
 
 
 if pn.state.curdoc is not None and pn.state.curdoc.session_context is not None:
     serve_beside_page(shared_results())
-    show()
+    show(pn.state.curdoc)

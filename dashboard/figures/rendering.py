@@ -12,8 +12,7 @@ import holoviews as hv
 import holoviews.plotting.bokeh  # registers the renderer
 from bokeh.core.has_props import HasProps
 from bokeh.model import Model
-from bokeh.models import Glyph, GlyphRenderer
-from bokeh.plotting import figure
+from bokeh.models.renderers import GlyphRenderer
 
 from dashboard.figures.look import overlay_of
 from dashboard.figures.marks import Drawing
@@ -36,7 +35,7 @@ class Part:
     renderer: GlyphRenderer
 
     @property
-    def glyph(self) -> Glyph:
+    def glyph(self) -> Any:
         """Its shape and look."""
         return self.renderer.glyph
 
@@ -52,8 +51,8 @@ def page_options(width: int | None, height: int) -> dict[str, Any]:
     return {**size, **_BARE, "height": height}
 
 
-def rendered(drawing: Drawing, width: int | None, height: int) -> tuple[figure, list[Part]]:
-    """Return a figure of its own with the marks of a drawing, bottom first; its sources are empty, its look is bare."""
+def rendered(drawing: Drawing, width: int | None, height: int) -> tuple[Any, list[Part]]:
+    """Return a Bokeh figure of its own with the marks of a drawing, bottom first; without their columns and look."""
     make = tuple(mark.kind for mark in drawing.marks), width, height
     if make not in _makes:
         _makes[make] = _Make.of(drawing, width, height)
@@ -65,7 +64,7 @@ def rendered(drawing: Drawing, width: int | None, height: int) -> tuple[figure, 
 class _Make:
     """A figure to copy: of each model its class and what was set on it, those first that others refer to."""
 
-    def __init__(self, original: figure, renderers: Sequence[GlyphRenderer]) -> None:
+    def __init__(self, original: Model, renderers: Sequence[GlyphRenderer]) -> None:
         self._models: list[tuple[type[Model], dict[str, Any]]] = []
         self._places: dict[Model, int] = {}
         self._add(original)
@@ -81,8 +80,8 @@ class _Make:
             renderer.update(nonselection_glyph=None, selection_glyph=None, muted_glyph=None, hover_glyph=None)
         return cls(plot.state, renderers)
 
-    def copy(self) -> tuple[figure, list[Part]]:
-        copies: list[Model] = []
+    def copy(self) -> tuple[Any, list[Part]]:
+        copies: list[Any] = []
         for kind, properties in self._models:
             one = kind.__new__(kind)  # without what the class itself sets at first, as when Bokeh reads a document
             HasProps.__init__(one, **{name: _filled(value, copies) for name, value in properties.items()})
@@ -112,7 +111,7 @@ class _Reference:
     place: int
 
 
-def _filled(value: Any, copies: Sequence[Model]) -> Any:
+def _filled(value: Any, copies: Sequence[Any]) -> Any:
     if isinstance(value, _Reference):
         return copies[value.place]
     if isinstance(value, dict):
