@@ -24,6 +24,8 @@ from dashboard.theme import FONT, TOKENS, Mode
 __all__ = ["PAPER_FORMATS", "Shown", "page_style", "paper", "to_holoviews", "write_paper"]
 
 _UNKNOWN_PX = 400
+_FRAMED = ".bk-Canvas{--highlight-color:var(--us-focus,#65a2cb)}"
+"""Bokeh frames a figure that has the focus; on the page only who came by keyboard sees it."""
 
 # Bokeh renders a tooltip for every point under the pointer, pictures and all, and only then keeps ``limit`` of them: on
 # a dense floor a hundred thumbnails were fetched for one. This keeps all but the nearest from being rendered.
@@ -129,6 +131,7 @@ class Shown:
         figure.min_border = 0
         figure.background_fill_color = figure.border_fill_color = figure.outline_line_color = None
         figure.title = None
+        figure.stylesheets = [_FRAMED]
         if axes.is_square and width:
             figure.frame_width = figure.frame_height = width - axes.left - axes.right
             figure.height = figure.frame_height + axes.top + axes.bottom

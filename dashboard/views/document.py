@@ -44,6 +44,7 @@ _ICON = (
 )
 _BODY = """html,body{margin:0;height:100%;overflow:hidden}
 body{background:var(--us-bg);color:var(--us-ink);font:12px/16px var(--us-font)}
+:root{--us-focus:transparent}:root[data-by=keys]{--us-focus:var(--us-ink)}
 :root{color-scheme:light}:root[data-theme=dark]{color-scheme:dark}
 #us-bar{min-height:48px;background:var(--us-paper)}"""
 

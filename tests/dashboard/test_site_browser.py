@@ -18,6 +18,13 @@ CUT = """() => [...document.querySelectorAll('*')].flatMap(function walk(e) {
   return is_cut ? [e.className || e.tagName, ...inside] : inside;
 })"""
 
+FRAME = """() => {
+  let found = document.activeElement;
+  while (found.shadowRoot?.activeElement) found = found.shadowRoot.activeElement;
+  return found.matches('.bk-events') ? getComputedStyle(found).outlineColor : '';
+}"""
+CLEAR = "rgba(0, 0, 0, 0)"
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, run_datasets, other_datasets) -> Iterator:
@@ -61,6 +68,30 @@ def test_a_site_that_was_searched_is_put_beside_with_shift(chromium, server):
     visit.page.keyboard.press("Shift+Enter")
     visit.until(beside_site="site05", site="site02")
     visit.sees("site02 and site05", "h1")
+    visit.close()
+
+
+def test_a_figure_is_framed_for_who_comes_by_keyboard_and_stays_where_it_is_when_dragged(chromium, server):
+    visit = Visit(chromium, server, "?page=site&network=tiny&site=site02")
+    canvas = visit.page.locator("[data-card=responses] canvas").first
+    canvas.wait_for(timeout=15_000)
+    visit.page.wait_for_timeout(1000)
+    before, box = canvas.screenshot(), canvas.bounding_box()
+    visit.page.mouse.move(box["x"] + 150, box["y"] + 100)
+    visit.page.mouse.down()
+    visit.page.mouse.move(box["x"] + 240, box["y"] + 160, steps=5)
+    visit.page.mouse.up()
+    assert visit.page.evaluate(FRAME) == CLEAR
+    visit.page.mouse.move(2, 2)
+    visit.page.wait_for_timeout(500)
+    assert canvas.screenshot() == before
+    frames = set()
+    for _ in range(120):
+        visit.page.keyboard.press("Tab")
+        frames.add(visit.page.evaluate(FRAME))
+        if frames - {""}:
+            break
+    assert frames - {"", CLEAR}
     visit.close()
 
 
