@@ -119,12 +119,35 @@ class Arena:
         """Bytes of a layer's block."""
         return -(-4 * n_stimuli * n_units // _ALIGNMENT) * _ALIGNMENT
 
-    def blocks(self, n_stimuli: int, shapes: dict[str, tuple[int, int, int]]) -> dict[str, Block]:
-        """Lay out empty blocks for layers of the given (channels, height, width); earlier ones are overwritten."""
-        blocks, start = {}, 0
-        for name, shape in shapes.items():
-            n_units = prod(shape)
-            values = self._memory[start // 4 : start // 4 + n_stimuli * n_units].view(n_stimuli, n_units)
-            blocks[name] = Block(values, shape)
-            start += self.bytes_for(n_stimuli, n_units)
+    def blocks(
+        self,
+        n_stimuli: int,
+        shapes: dict[str, tuple[int, int, int]],
+        *,
+        kept: Block | None = None,
+        outlasting: str | None = None,
+    ) -> dict[str, Block]:
+        """Lay out empty blocks for layers of the given (channels, height, width); earlier ones are overwritten.
+
+        Parameters
+        ----------
+        kept
+            The earlier block that is not; it was ``outlasting`` when it was laid out.
+        outlasting
+            The layer whose block can be ``kept`` when others are laid out; it lies at the end of the memory that
+            ``kept`` does not take.
+        """
+        is_at_start = kept is not None and kept.values.storage_offset() == 0
+        start = self.bytes_for(n_stimuli, kept.values.shape[1]) if kept is not None and is_at_start else 0
+        blocks = {}
+        for name in sorted(shapes, key=lambda name: name != outlasting):
+            n_units = prod(shapes[name])
+            n_bytes = self.bytes_for(n_stimuli, n_units)
+            first = start
+            if name == outlasting and is_at_start:
+                first = self._memory.nbytes // _ALIGNMENT * _ALIGNMENT - n_bytes
+            else:
+                start += n_bytes
+            values = self._memory[first // 4 : first // 4 + n_stimuli * n_units].view(n_stimuli, n_units)
+            blocks[name] = Block(values, shapes[name])
         return blocks

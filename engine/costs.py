@@ -57,6 +57,7 @@ class Costs:
             reach_s,
             summarise,
             take=lambda n_bytes: 0.0 if has_pages(n_bytes) else n_bytes / 4 * self.fresh_s / matches_to_come(),
+            touch=lambda n_bytes: n_bytes / 4 * self.touch_s,
         )
 
 

@@ -24,6 +24,10 @@ class LayerError(NetworkError):
     """A layer that was asked for does not exist or gives no usable activations."""
 
 
+class CutError(NetworkError):
+    """A pass that goes on at a cut asked for a value from before it; whoever tried starts at the images instead."""
+
+
 class SettingsError(EngineError):
     """A setting has a value that makes no sense for this network and recording."""
 

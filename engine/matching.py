@@ -1,16 +1,18 @@
 """How well every unit of every layer matches every site: one pass over the stimuli for each group of layers.
 
-A pass either holds the activations of its layers for all stimuli, or sums their products with every column batch by
-batch. Both give one result for each layer, small enough to store at once: candidates for the best units, over all
-stimuli and over each selection set, counts of units by r, the best position of every feature map, and chance. Of held
-layers the candidates' r is that of float64 already, and their activations are kept.
+A pass starts at the images, or goes on at a layer whose output an earlier one kept. It either holds the activations of
+its layers for all stimuli, or sums their products with every column batch by batch. Both give one result for each
+layer, small enough to store at once: candidates for the best units, over all stimuli and over each selection set,
+counts of units by r, the best position of every feature map, and chance. Of held layers the candidates' r is that of
+float64 already, and their activations are kept.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from errno import ENOMEM
+from functools import partial
 from itertools import pairwise
 from math import prod
 from numbers import Integral
@@ -22,11 +24,12 @@ import xarray as xr
 
 from engine.activations import input_batches, recorded
 from engine.blocks import Arena, Block
-from engine.errors import MemoryBudgetError, SettingsError
+from engine.errors import CutError, LayerError, MemoryBudgetError, SettingsError
 from engine.exact import correlate_pairs
 from engine.moments import PairMoments, TargetSums, product_dtype
 from engine.networks import Network
 from engine.ranking import MARGIN, Candidates, in_order
+from engine.resuming import resumed
 from engine.schema import STIMULUS
 from engine.stimuli import Stimuli
 from engine.summaries import LayerSummary, Piece, layer_dataset, maps_at_once, splits_of, summarise
@@ -190,8 +193,9 @@ class Matching:
         }
         self._keeps_inputs = keeps_inputs
         self._kept: dict[int, torch.Tensor] = {}
+        self._cut: tuple[str, Block] | None = None
 
-    def inputs(self, batch: int, step: str, edges: Sequence[int] = ()) -> Iterator[tuple[int, torch.Tensor]]:
+    def inputs(self, batch: int, step: str, edges: Sequence[int] = ()) -> Generator[tuple[int, torch.Tensor]]:
         """Yield the first stimulus and the network input, on the device, of every batch; none crosses an edge."""
         n = len(self.targets.stimuli)
         edges = [0, *edges, n]
@@ -265,7 +269,9 @@ class Matching:
                 run_forward(inputs)
         return moments
 
-    def hold(self, layers: Sequence[str], arena: Arena) -> Iterator[tuple[str, xr.Dataset]]:
+    def hold(
+        self, layers: Sequence[str], arena: Arena, *, cut: str | None = None, keep: str | None = None
+    ) -> Iterator[tuple[str, xr.Dataset]]:
         """Pass once over the stimuli, holding every activation, and yield the result of each layer, in order.
 
         Parameters
@@ -273,27 +279,25 @@ class Matching:
         layers
             Names of the layers of this pass.
         arena
-            Room for all of their activations.
+            Room for all of their activations, and for what is kept of ``cut`` and ``keep``.
+        cut
+            The layer where this pass goes on, which an earlier one kept; None: it starts at the images.
+        keep
+            A layer whose output is kept for later passes, in the place of what was kept before.
 
         Yields
         ------
         tuple of str and xr.Dataset
             As ``stream``, and ``kept`` (kept,) units with their ``activation`` (kept, stimulus) float32.
         """
-        blocks = arena.blocks(len(self.targets.stimuli), {name: self.shapes[name] for name in layers})
-
-        def fill(batch: int) -> None:
-            start = 0
-
-            def put(name: str, activation: torch.Tensor) -> None:
-                blocks[name].put(start, activation)
-
-            with recorded(self.network, layers, put, channelwise=True) as run_forward:
-                for start, inputs in self.inputs(batch, "matching"):  # noqa: B007 (read in the hook)
-                    run_forward(inputs)
-
-        halving(fill, fixed_batch(self.device))
-        ordered = sorted(blocks, key=self.index.__getitem__)
+        start = self._cut if cut is not None else None
+        shapes = {name: self.shapes[name] for name in (*layers, keep) if name is not None}
+        kept = start[1] if start is not None else None
+        blocks = arena.blocks(len(self.targets.stimuli), shapes, kept=kept, outlasting=keep)
+        self._fill(blocks, start)
+        if keep is not None:
+            self._cut = keep, blocks[keep]
+        ordered = sorted(layers, key=self.index.__getitem__)
         with ThreadPoolExecutor(1) as scorer:  # numbers a layer's best while the next one's units are multiplied
             scored: Future[xr.Dataset] | None = None
             for name, before in zip(ordered, ["", *ordered], strict=False):
@@ -303,6 +307,37 @@ class Matching:
                 scored = scorer.submit(self._held_result, name, blocks[name], summary)
             if scored is not None:
                 yield ordered[-1], scored.result()
+
+    def _fill(self, blocks: dict[str, Block], cut: tuple[str, Block] | None) -> None:
+        """Pass once over the stimuli, from what is kept of a cut on if the network bears it."""
+
+        def fill(cut: tuple[str, Block] | None, batch: int) -> None:
+            start = 0
+
+            def put(name: str, activation: torch.Tensor) -> None:
+                blocks[name].put(start, activation)
+
+            batches = self.inputs(batch, "matching") if cut is None else self._resumed(batch, *cut)
+            with recorded(self.network, list(blocks), put, channelwise=True) as run_forward, closing(batches):
+                for start, inputs in batches:  # noqa: B007 (read in the hook)
+                    run_forward(inputs)
+
+        try:
+            halving(partial(fill, cut), fixed_batch(self.device))
+        except (CutError, LayerError):
+            if cut is None:
+                raise
+            halving(partial(fill, None), fixed_batch(self.device))
+
+    def _resumed(self, batch: int, cut: str, block: Block) -> Generator[tuple[int, torch.Tensor]]:
+        """Yield, as ``inputs``, what makes the network go on at a cut; nothing is decoded."""
+        n = len(self.targets.stimuli)
+        first = self.network.inputs(self.stimuli, self.targets.stimuli[:1].tolist()).to(self.device)
+        with resumed(self.network, cut, block, first) as begin:
+            for start in range(0, n, batch):
+                stop = min(start + batch, n)
+                yield start, begin(slice(start, stop))
+                self.progress("matching", stop, n)
 
     def _summed_result(self, name: str, moments: PairMoments) -> xr.Dataset:
         area = prod(self.shapes[name][1:])

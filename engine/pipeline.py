@@ -3,7 +3,7 @@
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -54,12 +54,17 @@ from engine.planning import BATCHES, LIVE_LAYERS, LayerSize, Plan, Way, parse_me
 from engine.pooling import fast_max_pooling
 from engine.recordings import Recording
 from engine.rescoring import collect_responses
+from engine.resuming import confirmed, find_cuts
 from engine.schema import REGION, SITE, STIMULUS
+from engine.stops import plan_stops
 from engine.store import Run, find_run, store_root, write_run
 from engine.targets import Targets, make_targets
 
 THUMBNAIL = 112
 """Largest side of the small pictures that a run carries, in pixels."""
+
+LOOK_S = 1.0
+"""Seconds that it may take to look for cuts, most of which torch needs to load what tells shapes."""
 
 NAMES_ONLY = {"name", "source", STIMULUS, SITE}
 """Of a recording's variables and attributes, those that change no number; a run carries all others, so they key it."""
@@ -236,7 +241,27 @@ class Job:
 
     def plan(self, layers: list[str]) -> Plan:
         """Plan the passes over ``layers``; inside ``ready``, since the steps are tried first."""
-        return self.planner(measure_costs(self.network, self.recording.stimuli, self.targets, self.device))(layers)
+        costs = measure_costs(self.network, self.recording.stimuli, self.targets, self.device)
+        return self._with_stops(layers, costs, self.planner(costs)(layers))
+
+    def _with_stops(self, layers: list[str], costs: Costs, plan: Plan) -> Plan:
+        """Return a plan whose passes go on where others stopped, if the network has such cuts and it is faster."""
+        seconds, way = costs.seconds(self.targets), self._held()
+        if self.batch or plan.seconds - seconds.least(self._sizes(layers), way) < LOOK_S:
+            return plan
+        inputs = self.network.inputs(self.recording.stimuli, self.targets.stimuli[:2].tolist()).to(self.device)
+        found = find_cuts(self.network, inputs)
+        sizes, cuts = self._sizes(self.network.layers["name"].tolist()), set(found.layers)
+        walk_s = found.walk_s * -(-len(self.targets.stimuli) // way.batch)
+        while True:
+            other = plan_stops(sizes, layers, cuts, way, seconds, walk_s=walk_s, memory=self.memory)
+            if other is None or other.seconds >= plan.seconds:
+                return plan
+            used = {cut for cut in other.cuts if cut is not None}
+            wrong = used - set(confirmed(self.network, used, inputs))
+            if not wrong:
+                return other
+            cuts -= wrong
 
     def planner(self, costs: Costs) -> Callable[[Sequence[str]], Plan]:
         """Return what plans the passes over some layers, where the steps cost that much."""
@@ -332,8 +357,11 @@ class Job:
     def results(self, matching: Matching, plan: Plan) -> Iterator[tuple[str, xr.Dataset]]:
         """Follow the plan, inside ``ready``; yield the result of every layer as soon as it is there."""
         arena = Arena(self._arena_bytes(plan), self.device) if plan.is_held else None
-        for group in plan.passes:
-            yield from matching.stream(group, plan.batch) if arena is None else matching.hold(group, arena)
+        for group, cut, keep in plan.steps():
+            if arena is None:
+                yield from matching.stream(group, plan.batch)
+            else:
+                yield from matching.hold(group, arena, cut=cut, keep=keep)
 
     def write(self, root: Path, datasets: Mapping[str, xr.Dataset], seconds: float, plan: str) -> Run:
         """Write the run, which says how it was computed."""
@@ -343,7 +371,14 @@ class Job:
 
     def _arena_bytes(self, plan: Plan) -> int:
         units, n_stimuli = self.network.layers.set_index("name")["units"], len(self.targets.stimuli)
-        return max(sum(Arena.bytes_for(n_stimuli, int(units[name])) for name in group) for group in plan.passes)
+
+        def bytes_for(names: Iterable[str]) -> int:
+            return sum(Arena.bytes_for(n_stimuli, int(units[name])) for name in names)
+
+        return max(
+            bytes_for({*group, *filter(None, [keep])}) + bytes_for(filter(None, [cut]))
+            for group, cut, keep in plan.steps()
+        )
 
     def merged(
         self, parts: Parts, collect_others: Collect, done: Mapping[str, xr.Dataset] = MappingProxyType({})

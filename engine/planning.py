@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from engine.errors import MemoryBudgetError, SettingsError
 
@@ -62,6 +63,12 @@ class Seconds:
     """Hold or sum a number of units in a way, and rank them."""
     take: Callable[[int], float]
     """A number of bytes from the system, once."""
+    touch: Callable[[int], float]
+    """Read or write a number of bytes, once."""
+
+    def least(self, layers: Sequence[LayerSize], way: Way) -> float:
+        """What no way can do without: every stimulus decoded and passed once."""
+        return self.decode + self.forward[layers[-1].name] + self.summarise(way, sum(layer.units for layer in layers))
 
     def of(self, groups: Sequence[Sequence[LayerSize]], way: Way, *, keeps_inputs: bool) -> float:
         """The whole match: passes over these groups of layers, and the one that scores the best.
@@ -89,13 +96,23 @@ class Plan:
     memory: int
     peak: int
     seconds: float
+    cuts: tuple[str | None, ...] = ()
+    """Of each pass the layer where it goes on, whose output an earlier one kept; None, or no entry: at the images."""
+
+    def steps(self) -> Iterator[tuple[tuple[str, ...], str | None, str | None]]:
+        """Yield the layers of each pass, the cut where it goes on, and the one that it keeps anew for later passes."""
+        following = (*self.cuts[1:], None)
+        for layers, cut, later in zip_longest(self.passes, self.cuts, following[: len(self.passes)]):
+            yield layers, cut, None if later == cut else later
 
     def describe(self) -> str:
         """Say the plan in one line."""
         what = "activations held" if self.is_held else "products summed, then one pass to score the best"
+        n_resumed = sum(cut is not None for cut in self.cuts)
+        resumed = f", {n_resumed} of them from where another stopped" if n_resumed else ""
         return (
-            f"{len(self.passes)} pass{'es' if len(self.passes) > 1 else ''} over the stimuli, {self.batch} at a time, "
-            f"{what}; about {format_bytes(self.peak)} of {format_bytes(self.memory)}, "
+            f"{len(self.passes)} pass{'es' if len(self.passes) > 1 else ''} over the stimuli{resumed}, {self.batch} at "
+            f"a time, {what}; about {format_bytes(self.peak)} of {format_bytes(self.memory)}, "
             f"about {format_seconds(self.seconds)}"
         )
 

@@ -36,7 +36,7 @@ def _fast(layer: nn.MaxPool2d, threads: ThreadPoolExecutor, n: int) -> Callable[
 
     def forward(maps: torch.Tensor) -> torch.Tensor:
         is_plain_here = maps.device.type == "cpu" and maps.dtype == torch.float32 and maps.is_contiguous()
-        if not is_plain or not is_plain_here or maps.requires_grad or maps.ndim != 4:
+        if not is_plain or not is_plain_here or maps.requires_grad or maps.ndim != 4 or type(maps) is not torch.Tensor:
             return usual(maps)
         pooled = torch.empty(usual(maps.to("meta")).shape)
         planes, out = maps.flatten(0, 1).numpy(), pooled.flatten(0, 1).numpy()

@@ -15,7 +15,9 @@ def plan_of(units: list[int], memory: int, decode: float = 1.0):
     """What plans groups of layers that each take a second of forward pass more than the one before."""
     sizes = {f"layer{k}": LayerSize(f"layer{k}", n) for k, n in enumerate(units)}
     forward = {name: k + 1.0 for k, name in enumerate(sizes)}
-    seconds = Seconds(decode, forward, lambda way, n: n * way.bytes_per_unit / 9, take=lambda n_bytes: n_bytes / 50)
+    seconds = Seconds(
+        decode, forward, lambda way, n: n * way.bytes_per_unit / 9, take=lambda n_bytes: n_bytes / 50, touch=float
+    )
     return list(sizes), lambda layers: plan_passes(
         [sizes[name] for name in layers], WAYS, seconds, inputs_bytes=10**9, memory=memory
     )

@@ -18,7 +18,7 @@ def plan(memory: int, *ways: Way, fresh_s: float = 0.0, decode_s: float = 1.0) -
     def summarise(way: Way, n_units: int) -> float:
         return 0.0 if way.is_held else 1.0
 
-    seconds = Seconds(decode_s, FORWARD_S, summarise, lambda n_bytes: fresh_s * n_bytes / 2**30)
+    seconds = Seconds(decode_s, FORWARD_S, summarise, lambda n_bytes: fresh_s * n_bytes / 2**30, lambda n_bytes: 0.0)
     return plan_passes(LAYERS, ways or (HELD, *SUMMED), seconds, inputs_bytes=400 * MIB, memory=memory)
 
 
