@@ -87,8 +87,19 @@ def give_back(memory: mmap.mmap) -> None:
         _Kept.pages = memory
 
 
+def give_back_freed() -> None:
+    """Give the memory back that was freed and is in the way of what comes, because its pieces have other sizes."""
+    libc = _glibc()
+    if libc is not None:
+        libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
+
+
 def _tune_malloc(mmap_threshold: int, trim_threshold: int) -> None:
-    libc = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
+    libc = _glibc()
     if libc is None:
         return
     libc.mallopt(_MMAP_THRESHOLD, mmap_threshold)

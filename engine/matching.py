@@ -23,6 +23,7 @@ import torch
 import xarray as xr
 
 from engine.activations import input_batches, recorded
+from engine.allocation import give_back_freed
 from engine.blocks import Arena, Block
 from engine.errors import CutError, LayerError, MemoryBudgetError, SettingsError
 from engine.exact import correlate_pairs
@@ -332,6 +333,7 @@ class Matching:
     def _resumed(self, batch: int, cut: str, block: Block) -> Generator[tuple[int, torch.Tensor]]:
         """Yield, as ``inputs``, what makes the network go on at a cut; nothing is decoded."""
         n = len(self.targets.stimuli)
+        give_back_freed()  # a pass that starts elsewhere needs pieces of other sizes
         first = self.network.inputs(self.stimuli, self.targets.stimuli[:1].tolist()).to(self.device)
         with resumed(self.network, cut, block, first) as begin:
             for start in range(0, n, batch):

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from numbers import Integral
@@ -62,6 +63,9 @@ from engine.targets import Targets, make_targets
 
 THUMBNAIL = 112
 """Largest side of the small pictures that a run carries, in pixels."""
+
+SHAPES_BYTES = 64 * 2**20
+"""What torch loads to tell shapes without values, and what is left of looking for cuts."""
 
 LOOK_S = 1.0
 """Seconds that it may take to look for cuts, most of which torch needs to load what tells shapes."""
@@ -246,7 +250,7 @@ class Job:
 
     def _with_stops(self, layers: list[str], costs: Costs, plan: Plan) -> Plan:
         """Return a plan whose passes go on where others stopped, if the network has such cuts and it is faster."""
-        seconds, way = costs.seconds(self.targets), self._held()
+        seconds, way = costs.seconds(self.targets), self._resumed()
         if self.batch or plan.seconds - seconds.least(self._sizes(layers), way) < LOOK_S:
             return plan
         inputs = self.network.inputs(self.recording.stimuli, self.targets.stimuli[:2].tolist()).to(self.device)
@@ -288,6 +292,11 @@ class Job:
         targets, batch = self.targets, fixed_batch(self.device)
         fixed = self._fixed_bytes(batch) + held_bytes(targets, self.settings.top, self._widest(), self.device)
         return Way(True, batch, 4 * len(targets.stimuli), fixed)
+
+    def _resumed(self) -> Way:
+        """Activations held, and beside them what it takes to go on at a cut: two copies of a batch of its output."""
+        way, widest = self._held(), int(self.network.layers["units"].max())
+        return replace(way, fixed_bytes=way.fixed_bytes + SHAPES_BYTES + 2 * way.batch * 4 * widest)
 
     def _summed(self, batch: int) -> Way:
         targets = self.targets

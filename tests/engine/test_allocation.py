@@ -1,8 +1,14 @@
 """Memory that matches after one another share."""
 
-import pytest
+import platform
 
-from engine.allocation import freed_memory_kept, give_back, has_pages, matches_to_come, pages
+import psutil
+import pytest
+import torch
+
+from engine.allocation import freed_memory_kept, give_back, give_back_freed, has_pages, matches_to_come, pages
+
+MIB = 2**20
 
 
 def test_several_matches_share_pages_and_what_they_cost():
@@ -23,3 +29,18 @@ def test_one_match_keeps_nothing(matches):
     with freed_memory_kept(matches=matches):
         give_back(pages(2**22))
     assert not has_pages(1)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left alone")
+def test_what_was_freed_is_kept_until_it_is_given_back():
+    with freed_memory_kept():
+        before = psutil.Process().memory_info().rss
+        held = [torch.ones(MIB) for _ in range(100)]  # 4 MiB each
+        pins = [torch.ones(1000) for _ in range(100)]  # above them in the heap
+        del held
+        kept = psutil.Process().memory_info().rss
+        give_back_freed()
+        left = psutil.Process().memory_info().rss
+    assert len(pins) == 100
+    assert kept - before > 300 * MIB
+    assert left - before < 100 * MIB
