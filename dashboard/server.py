@@ -17,6 +17,7 @@ from tornado.websocket import WebSocketClosedError
 from dashboard.access import Access
 from dashboard.collecting import Collector
 from dashboard.doors import Doors, host_of, open_doors, shown_host
+from dashboard.figures import rendering
 from dashboard.gate import MOST_MESSAGE_BYTES, MOST_SESSIONS, Gate, pass_of
 from dashboard.results import Results
 from dashboard.thumbnails import patterns
@@ -147,6 +148,7 @@ def make_server(
     if doors.is_remote:
         results.tells_paths = False
     if warm:
+        rendering.warm()
         Session(results)
         explorers.warm()
     gate = Gate(access or Access(), doors, most_sessions=most_sessions)

@@ -1,23 +1,45 @@
-"""How is a figure had in a few milliseconds? HoloViews renders one of each make, and all others are copies of it.
+"""How is a figure had in a few milliseconds? HoloViews renders one mark of each kind, and all others are copies.
 
-Rendering takes a fifth of a second, several for each page that is opened, and the server's loop stands still meanwhile.
+Rendering a figure takes a fifth of a second, several for each page, and the server's loop stands still meanwhile.
 """
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import Any, Final
 
 import holoviews as hv
 import holoviews.plotting.bokeh  # registers the renderer
+import numpy as np
 from bokeh.core.has_props import HasProps
 from bokeh.model import Model
 from bokeh.models.renderers import GlyphRenderer
 
-from dashboard.figures.look import overlay_of
-from dashboard.figures.marks import Drawing
+from dashboard.figures.marks import (
+    Drawing,
+    Kind,
+    Mark,
+    area,
+    boxes,
+    element,
+    image,
+    labels,
+    line,
+    points,
+    segments,
+)
 
-_MOST_MAKES: Final = 100
+_SAMPLES: Final[Mapping[Kind, Mark]] = {
+    "points": points("Match", [0, 1], [0, 1]),
+    "line": line("MatchLine", [0, 1], [0, 1]),
+    "area": area("Quartiles", [0, 1], [0, 0], [1, 1]),
+    "boxes": boxes("Basis", [0], [0], [1], [1]),
+    "segments": segments("CeilingStem", [0], [0], [1], [1]),
+    "labels": labels("Note", [0], [0], ["note"]),
+    "image": image("Counts", np.zeros((1, 1)), (0, 0, 1, 1), (0, 1)),
+}
+"""One mark of each kind: what shows it is the same for all columns."""
+
 _BARE: Final[Mapping[str, Any]] = {
     "toolbar": None,
     "default_tools": [],
@@ -53,55 +75,47 @@ def page_options(width: int | None, height: int) -> dict[str, Any]:
 
 def rendered(drawing: Drawing, width: int | None, height: int) -> tuple[Any, list[Part]]:
     """Return a Bokeh figure of its own with the marks of a drawing, bottom first; without their columns and look."""
-    make = tuple(mark.kind for mark in drawing.marks), width, height
-    if make not in _makes:
-        _makes[make] = _Make.of(drawing, width, height)
-        while len(_makes) > _MOST_MAKES:
-            _makes.popitem(last=False)
-    return _makes[make].copy()
+    figure = _bare_figure(width, height).copy()
+    parts = [Part(_renderer(mark.kind).copy()) for mark in drawing.marks]
+    figure.renderers = [part.renderer for part in parts]
+    return figure, parts
 
 
-class _Make:
-    """A figure to copy: of each model its class and what was set on it, those first that others refer to."""
+def warm() -> None:
+    """Render what all figures are copied from."""
+    for kind in _SAMPLES:
+        _renderer(kind)
 
-    def __init__(self, original: Model, renderers: Sequence[GlyphRenderer]) -> None:
+
+class _Original:
+    """A model to copy: of it and all that it refers to the class and what was set, those first that others refer to."""
+
+    def __init__(self, model: Model) -> None:
         self._models: list[tuple[type[Model], dict[str, Any]]] = []
-        self._places: dict[Model, int] = {}
-        self._add(original)
-        self._renderers = [self._places[renderer] for renderer in renderers]
+        self._add(model, {})
 
-    @classmethod
-    def of(cls, drawing: Drawing, width: int | None, height: int) -> "_Make":
-        plot = _BOKEH.get_plot(overlay_of(drawing).opts(**page_options(width, height), backend="bokeh"))
-        renderers = [part.handles["glyph_renderer"] for part in plot.subplots.values()]
-        plot.state.tools = []
-        for renderer in renderers:
-            renderer.data_source.data = {}
-            renderer.update(nonselection_glyph=None, selection_glyph=None, muted_glyph=None, hover_glyph=None)
-        return cls(plot.state, renderers)
-
-    def copy(self) -> tuple[Any, list[Part]]:
+    def copy(self) -> Any:
         copies: list[Any] = []
         for kind, properties in self._models:
             one = kind.__new__(kind)  # without what the class itself sets at first, as when Bokeh reads a document
             HasProps.__init__(one, **{name: _filled(value, copies) for name, value in properties.items()})
             copies.append(one)
-        return copies[-1], [Part(copies[place]) for place in self._renderers]
+        return copies[-1]
 
-    def _add(self, model: Model) -> "_Reference":
-        if model not in self._places:
+    def _add(self, model: Model, places: dict[Model, int]) -> "_Reference":
+        if model not in places:
             values = model.properties_with_values(include_defaults=False)
-            properties = {name: self._referring(value) for name, value in values.items()}
-            self._places[model] = len(self._models)
+            properties = {name: self._referring(value, places) for name, value in values.items()}
+            places[model] = len(self._models)
             self._models.append((type(model), properties))
-        return _Reference(self._places[model])
+        return _Reference(places[model])
 
-    def _referring(self, value: Any) -> Any:
+    def _referring(self, value: Any, places: dict[Model, int]) -> Any:
         if isinstance(value, Model):
-            return self._add(value)
+            return self._add(value, places)
         if isinstance(value, dict):
-            return {key: self._referring(item) for key, item in value.items()}
-        return [self._referring(item) for item in value] if isinstance(value, list) else value
+            return {key: self._referring(item, places) for key, item in value.items()}
+        return [self._referring(item, places) for item in value] if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)
@@ -119,5 +133,22 @@ def _filled(value: Any, copies: Sequence[Any]) -> Any:
     return [_filled(item, copies) for item in value] if isinstance(value, list) else value
 
 
-_makes: OrderedDict[tuple, _Make] = OrderedDict()
-"""By kinds of the marks, width and height."""
+@lru_cache(maxsize=100)
+def _bare_figure(width: int | None, height: int) -> _Original:
+    figure = _plot("points", width, height).state
+    figure.update(tools=[], renderers=[])
+    return _Original(figure)
+
+
+@cache
+def _renderer(kind: Kind) -> _Original:
+    (part,) = _plot(kind, None, 100).subplots.values()
+    renderer = part.handles["glyph_renderer"]
+    renderer.data_source.data = {}
+    renderer.update(nonselection_glyph=None, selection_glyph=None, muted_glyph=None, hover_glyph=None)
+    return _Original(renderer)
+
+
+def _plot(kind: Kind, width: int | None, height: int) -> Any:
+    overlay = hv.Overlay([element(_SAMPLES[kind])])
+    return _BOKEH.get_plot(overlay.opts(**page_options(width, height), backend="bokeh"))

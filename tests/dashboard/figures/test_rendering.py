@@ -1,5 +1,6 @@
 """Copies of a rendered figure: the same as one that is rendered, and nobody else's."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,9 @@ AXES = Axes((0, 4), (0, 4), [(1, "1")], [(2, "2")], "x", "y")
 
 
 @pytest.fixture(autouse=True)
-def nothing_rendered(monkeypatch):
-    monkeypatch.setattr(rendering, "_makes", type(rendering._makes)())
+def nothing_rendered():
+    rendering._renderer.cache_clear()
+    rendering._bare_figure.cache_clear()
 
 
 def drawing(height: float = 1) -> Drawing:
@@ -67,24 +69,25 @@ def count_renderings(monkeypatch) -> list[int]:
     return counted
 
 
-def test_a_copy_is_what_would_be_rendered(monkeypatch):
-    counted = count_renderings(monkeypatch)
-    first, copied = Shown(drawing()), Shown(drawing(height=3))
-    assert len(counted) == 1
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_copy_is_what_would_be_rendered(monkeypatch, order):
+    def ordered(height: float) -> Drawing:
+        return replace(drawing(height), marks=drawing(height).marks[::order])
+
+    first, copied = Shown(ordered(1)), Shown(ordered(3))
     monkeypatch.setattr("dashboard.figures.drawing.rendered", rendered_anew)
-    assert written(copied.figure) == written(Shown(drawing(height=3)).figure)
+    assert written(copied.figure) == written(Shown(ordered(3)).figure)
     assert written(first.figure) != written(copied.figure)  # the comparison sees other data
 
 
-def test_other_kinds_of_marks_or_another_size_are_rendered(monkeypatch):
+def test_one_mark_of_each_kind_and_one_figure_of_each_size_are_rendered(monkeypatch):
     counted = count_renderings(monkeypatch)
-    rendered(drawing(), None, 240)
-    rendered(drawing(), 300, 240)
-    rendered(drawing(), None, 200)
-    rendered(Drawing(drawing().marks[::-1], AXES), None, 240)
-    assert len(counted) == 4
-    rendered(drawing(2), 300, 240)
-    assert len(counted) == 4
+    rendering.warm()
+    assert len(counted) == 7
+    for width, height in ((None, 240), (300, 240), (None, 240)):
+        rendered(drawing(), width, height)
+        rendered(replace(drawing(), marks=drawing().marks[:3]), width, height)
+    assert len(counted) == 9
 
 
 def test_copies_share_no_model_and_stand_in_one_document():
@@ -110,10 +113,3 @@ def test_marks_and_their_renderers_stay_together():
 
 def test_a_figure_of_a_page_cannot_be_dragged_away():
     assert [type(tool).__name__ for tool in Shown(drawing()).figure.tools] == ["HoverTool"]
-
-
-def test_only_so_many_makes_are_kept(monkeypatch):
-    monkeypatch.setattr(rendering, "_MOST_MAKES", 2)
-    for height in (100, 110, 120, 130):
-        rendered(drawing(), None, height)
-    assert [make[-1] for make in rendering._makes] == [120, 130]
