@@ -35,9 +35,9 @@ export function render({ model }) {
     if (by) step(name, by, true);
   };
 
-  const by = (how) => { document.documentElement.dataset.by = how; };
-  document.addEventListener("pointerdown", () => by("pointer"), { ...options, capture: true });
-  document.addEventListener("keydown", ({ key }) => key === "Tab" && by("keys"), { ...options, capture: true });
+  const came = (how) => { document.documentElement.dataset.by = how; };
+  document.addEventListener("pointerdown", () => came("pointer"), { ...options, capture: true });
+  document.addEventListener("keydown", ({ key }) => key === "Tab" && came("keys"), { ...options, capture: true });
 
   const pointer = { x: -1, y: -1 };
   document.addEventListener("pointermove", ({ clientX, clientY }) => {

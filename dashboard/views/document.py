@@ -86,8 +86,14 @@ def models_come() -> Iterator[None]:
         if document is None:
             yield
             return
-        with document.models.freeze():
-            yield
+        failed = None
+        with document.models.freeze():  # which an error would leave frozen for good
+            try:
+                yield
+            except Exception as error:
+                failed = error
+        if failed is not None:
+            raise failed
 
 
 def is_watched(document: Document) -> bool:

@@ -6,14 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bokeh.document import Document
+from bokeh.models import Div
+from panel.io.state import set_curdoc
 
 from dashboard import exporting
 from dashboard.results import Results
 from dashboard.server import make_server
 from dashboard.views import footer, headers
+from dashboard.views.document import models_come
 from dashboard.views.markup import Markup, joined, tag
 from dashboard.views.session import Session
-from engine.errors import SettingsError
+from engine.errors import SettingsError, StoreError
 from tests.dashboard.stores import damage, put
 
 PAYLOAD = "<img src=x onerror=alert(1)>"
@@ -395,3 +399,12 @@ def test_every_figure_of_a_page_leaves_it(untouched, kind, monkeypatch):
 def test_other_machines_are_kept_out_unless_they_are_let_in(tmp_path, address):
     with pytest.raises(SettingsError, match="allow_remote=True"):
         make_server(tmp_path, address=address, warm=False)
+
+
+def test_an_error_while_models_come_leaves_the_page_able_to_take_more():
+    document = Document()
+    with set_curdoc(document), pytest.raises(StoreError), models_come():
+        raise StoreError("damaged")
+    figure = Div(text="later")
+    document.add_root(figure)
+    assert document.get_model_by_id(figure.id) is figure
