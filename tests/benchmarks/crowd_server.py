@@ -1,6 +1,7 @@
 """A server that says on its output how it is: run with the folder of a store, and asked line by line on its input."""
 
 import gc
+import os
 import signal
 import sys
 import threading
@@ -15,6 +16,7 @@ from dashboard.collecting import Collector
 from dashboard.results import Results
 from dashboard.server import make_server
 from dashboard.views.session import Session
+from engine.jobs import NICE
 
 _BEAT_S = 0.01
 documents: "WeakSet[Document]" = WeakSet()
@@ -22,7 +24,8 @@ sessions: "WeakSet[Session]" = WeakSet()
 
 
 def work() -> None:
-    """Do what a job of one thread does, until it is ended."""
+    """Do what a job of one thread does, at the priority of jobs, until it is ended."""
+    os.nice(NICE)
     rng = np.random.default_rng(0)
     one, two = rng.normal(size=(600, 600)), rng.normal(size=(600, 600))
     while True:

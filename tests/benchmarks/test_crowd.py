@@ -2,6 +2,8 @@
 
 The server has a process of its own, without a limit to its promises: each figure is printed and compared with its
 target. ``UNITSCOPE_SESSIONS`` says how many come and go (5,000 by night), ``UNITSCOPE_CROWD_S`` how long fifty act.
+Visitors have machines of their own, and share the server's here: they run at a lower priority, else the server waits
+for a core that the browser draws with.
 """
 
 import asyncio
@@ -34,6 +36,7 @@ pytestmark = [
 ]
 
 MB = 1e6
+AT_LOW_PRIORITY = ["nice", "-n", "10"]
 JOB = "from tests.benchmarks.crowd_server import work; work()"
 N_VISITORS = 49
 MOST_SESSIONS = 100
@@ -104,6 +107,16 @@ def job() -> Iterator[subprocess.Popen[bytes]]:
             process.terminate()
 
 
+def low_priority_chromium(folder: Path) -> Path:
+    """A script that starts Chromium; not even root's can raise the priority of its processes, as it does otherwise."""
+    script = folder / "chromium"
+    bound = ["setpriv", "--bounding-set=-sys_nice"] if os.geteuid() == 0 else []
+    command = [*bound, *AT_LOW_PRIORITY, str(CHROMIUM)]
+    script.write_text(f'#!/bin/sh\nexec {" ".join(command)} "$@"\n')
+    script.chmod(0o755)
+    return script
+
+
 def n_done(process: subprocess.Popen[bytes], during: Callable[[], Any]) -> tuple[Any, float]:
     """Return what ``during`` gives, and the processor seconds for each second that the job had meanwhile."""
     watched, start = psutil.Process(process.pid), time.perf_counter()
@@ -126,12 +139,13 @@ def test_fifty_visitors_beside_a_job(server, tmp_path, capsys):
     with job() as working:
         _, alone = n_done(working, lambda: time.sleep(15))
         with sync_playwright() as driver:
-            browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+            browser = driver.chromium.launch(executable_path=low_priority_chromium(tmp_path), args=FLAGS)
             page = browser.new_page(viewport={"width": 1440, "height": 900})
             page.goto(f"{server.address}&page=site")
             page.locator("[data-card=responses] canvas").first.wait_for(timeout=120_000)
             others = subprocess.Popen(
                 [
+                    *AT_LOW_PRIORITY,
                     sys.executable,
                     "-m",
                     "tests.benchmarks.visitors",
