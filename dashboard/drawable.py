@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from dashboard.figure_files import absent_analyses
+from dashboard.figure_files import absent_analyses, command_for
 from dashboard.registry import Asked, Figure
 from dashboard.runs import OpenRun
 from engine.analyses import ANALYSES
@@ -37,8 +37,7 @@ def lack_of(run: OpenRun, others: list[OpenRun], figure: Figure) -> Absent | Non
     """Say why a figure cannot be drawn; None where it can."""
     names = absent_analyses(run.stored, figure)
     if names:
-        told = ", ".join(names)
-        return Absent(figure, f"not computed: {told}", f"unitscope analyse {run.digest[:12]} {' '.join(names)}")
+        return Absent(figure, f"not computed: {', '.join(names)}", command_for(run.stored, names))
     gone = [name for name in figure.groups if not run.has(name) and name not in ANALYSES]
     if gone:
         return Absent(figure, f"the run does not hold {', '.join(gone)}")

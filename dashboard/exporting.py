@@ -27,16 +27,16 @@ class Heading:
     keys: Sequence[Key] = field(default=())
 
 
-def heading_of(module: ModuleType, data: Any) -> Heading:
+def heading_of(module: ModuleType, data: Any, *, is_selected: bool = False) -> Heading:
     """Return what a figure's module says above it: ``TITLE`` or ``title(data)``, ``caption(data)``, keys.
 
-    What is only for the page, where a mark can be tapped and selected, is left out.
+    What is only for the page, where a mark can be tapped, is left out, and what is selected unless the drawing has it.
     """
     title = module.title(data) if hasattr(module, "title") else module.TITLE
     keys = module.keys(data) if hasattr(module, "keys") else getattr(module, "KEYS", ())
     caption = module.caption(data) if hasattr(module, "caption") else ""
     told = "; ".join(part for part in caption.split("; ") if not part.startswith("tap "))
-    return Heading(str(title), told, tuple(key for key in keys if not key.label.startswith("selected")))
+    return Heading(str(title), told, tuple(key for key in keys if is_selected or not key.label.startswith("selected")))
 
 
 def file_name(*parts: str, kind: str, is_simulated: bool = False) -> str:

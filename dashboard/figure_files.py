@@ -5,13 +5,13 @@ Nothing is computed here: an analysis that the run does not hold is named, with 
 
 import json
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dashboard.provenance import commands, group_in, provenance
 from dashboard.registry import FIGURES, Asked, Figure, ask, plain_name
+from dashboard.requests import analyse_command
 from engine.analyses import ANALYSES, find_analysis
 from engine.encoding import as_json
 from engine.errors import NotAvailableError, SettingsError
@@ -113,7 +113,7 @@ def _needs(run: Run, figure: Figure) -> str:
 def _state(run: Run, figure: Figure) -> str:
     absent = absent_analyses(run, figure)
     if absent:
-        return f"first: unitscope analyse {' '.join([run.digest[:8], *absent, *_for_site(figure, None)])}"
+        return f"first: {command_for(run, absent)}"
     return "ready" if figure.n_regions <= _n_regions(run) else "one region only"
 
 
@@ -153,16 +153,17 @@ def require_analyses(run: Run, figure: Figure, site: str | None = None, *, is_ot
         return  # that a site must be named is said first
     absent = absent_analyses(run, figure, site, is_other=is_other)
     if absent:
-        told = shlex.join(["unitscope", "analyse", run.digest[:12], *absent, *_for_site(figure, site)])
         raise NotAvailableError(
             f"figure {figure.name!r} shows {', '.join(absent)}, which {run.network}@{run.recording} does not hold. "
-            f"Compute it first: {told}"
+            f"Compute it first: {command_for(run, absent, site)}"
         )
 
 
-def _for_site(figure: Figure, site: str | None) -> list[str]:
-    """Return what names the site to an analysis of single sites."""
-    return [f"--set=site={site or 'SITE'}"] if any(name.endswith("@") for name in figure.reads) else []
+def command_for(run: Run, analyses: Sequence[str], site: str | None = None) -> str:
+    """Return the command that computes analyses, with a place for each setting that must be given."""
+    lacking = dict.fromkeys(setting for name in analyses for setting in find_analysis(name).lacking({}))
+    known = {"site": site or "SITE", "other": "RUN"}
+    return analyse_command(run.digest, analyses, {name: known.get(name, name.upper()) for name in lacking})
 
 
 def _n_regions(run: Run) -> int:

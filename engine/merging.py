@@ -12,6 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from engine.exact import correlate_pairs, is_sparse
+from engine.kernels.ordering import by_column
 from engine.ranking import Candidates, best, in_order
 from engine.schema import (
     FEATURE_MAP,
@@ -291,7 +292,7 @@ def _ranked_within_layers(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rank the candidates of each (layer, site): r, unit and left-out r as (pair, rank), padded."""
     pair = candidates.layer * n_sites + candidates.column
-    order = np.lexsort((candidates.unit, -candidates.r, pair))
+    order = by_column(pair, candidates.layer, candidates.unit, candidates.r)
     by_pair = Candidates(pair[order], candidates.layer[order], candidates.unit[order], candidates.r[order])
     rank = by_pair.rank()
     kept = np.flatnonzero(rank < top)

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 import xarray as xr
+from numpy.lib import format as npy
 
 from engine.durable import TEMPORARY, discard, explained, run_lock
 from engine.encoding import as_json, canonical_json
@@ -26,6 +27,8 @@ from engine.manifests import read_sealed, seal
 _SUFFIX: Final = ".part"
 _ABOUT: Final = "about.json"
 _DIGEST_BYTES: Final = 32
+_ALIGNMENT: Final = 64
+"""Every array starts at a multiple of so many bytes after the digest, so that it can be used where it was read."""
 
 
 def open_parts(root: Path, digest: str, about: Mapping[str, Any] | None = None) -> "Parts":
@@ -74,13 +77,13 @@ class Parts:
         StoreError
             If the disk is full or cannot be written, or the dataset holds what the store cannot keep.
         """
-        content = _packed(name, dataset)
+        pieces = _packed(name, dataset)
         path = self._path(name)
-        with explained(path, len(content)):
-            _place(self.folder, path.name, content)
+        with explained(path, sum(map(len, pieces))):
+            _place(self.folder, path.name, *pieces)
 
     def read(self, name: str) -> xr.Dataset:
-        """Return the dataset of ``name``, in memory.
+        """Return the dataset of ``name``, in memory and read-only; all of it stays there while any of it is used.
 
         Raises
         ------
@@ -137,54 +140,75 @@ def read_about(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def _place(folder: Path, name: str, content: bytes | memoryview) -> None:
+def _place(folder: Path, name: str, *pieces: bytes | memoryview) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f"{TEMPORARY}{uuid.uuid4().hex}"
     try:
         with open(temporary, "wb") as file:
-            file.write(content)
+            for piece in pieces:
+                file.write(piece)
         os.replace(temporary, folder / name)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def _packed(name: str, dataset: xr.Dataset) -> memoryview:
-    """A sha256, then as .npy one after the other: what the part is, and its variables."""
+def _packed(name: str, dataset: xr.Dataset) -> list[bytes | memoryview]:
+    """A sha256, then as aligned .npy one after the other: what the part is, and its variables."""
     about = {
         "name": name,
+        "alignment": _ALIGNMENT,
         "attrs": as_json(dataset.attrs, "attributes"),
         "variables": [
             [str(key), list(variable.dims), as_json(variable.attrs, f"attributes of {key!r}"), key in dataset.coords]
             for key, variable in dataset.variables.items()
         ],
     }
-    packed = io.BytesIO()
-    packed.write(bytes(_DIGEST_BYTES))
-    np.save(packed, np.frombuffer(canonical_json(about), np.uint8))
+    pieces = _npy(np.frombuffer(canonical_json(about), np.uint8))
     for key, variable in dataset.variables.items():
         if variable.dtype.hasobject:
             raise StoreError(f"Variable {key!r} has dtype {variable.dtype}; a part keeps numbers, booleans and text.")
-        np.save(packed, variable.values, allow_pickle=False)
-    content = packed.getbuffer()
-    content[:_DIGEST_BYTES] = hashlib.sha256(content[_DIGEST_BYTES:]).digest()
-    return content
+        pieces += _npy(variable.values)
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return [digest.digest(), *pieces]
+
+
+def _npy(array: np.ndarray) -> list[bytes | memoryview]:
+    """An .npy file in pieces, and what makes its length a multiple of the alignment; C order is not copied."""
+    header = io.BytesIO()
+    npy.write_array_header_1_0(header, {**npy.header_data_from_array_1_0(array), "fortran_order": False})
+    content = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+    return [header.getvalue(), content, bytes(-len(content) % _ALIGNMENT)]
 
 
 def _unpacked(path: Path) -> tuple[str, xr.Dataset] | None:
     try:
-        sealed = memoryview(path.read_bytes())
+        sealed = path.read_bytes()
     except OSError:
         return None
-    digest, content = sealed[:_DIGEST_BYTES], sealed[_DIGEST_BYTES:]
+    digest, content = sealed[:_DIGEST_BYTES], memoryview(sealed)[_DIGEST_BYTES:]
     if hashlib.sha256(content).digest() != digest:
         return None
-    packed = io.BytesIO(content)
-    about = json.loads(np.load(packed).tobytes())
+    packed = io.BytesIO(sealed)
+    packed.seek(_DIGEST_BYTES)
+    about = json.loads(_next_array(packed, sealed).tobytes())
+    if about.get("alignment") != _ALIGNMENT:
+        return None  # of an earlier version
     variables = {
-        key: (xr.Variable(dims, np.load(packed), attrs), is_coordinate)
+        key: (xr.Variable(dims, _next_array(packed, sealed), attrs), is_coordinate)
         for key, dims, attrs, is_coordinate in about["variables"]
     }
     data = {key: variable for key, (variable, is_coordinate) in variables.items() if not is_coordinate}
     coords = {key: variable for key, (variable, is_coordinate) in variables.items() if is_coordinate}
     return about["name"], xr.Dataset(data, coords, about["attrs"])
+
+
+def _next_array(packed: io.BytesIO, content: bytes) -> np.ndarray:
+    """The .npy at which ``packed``, which reads ``content``, stands; a view of it."""
+    npy.read_magic(packed)
+    shape, _, dtype = npy.read_array_header_1_0(packed)
+    array: np.ndarray = np.ndarray(shape, dtype, content, packed.tell())
+    packed.seek(array.nbytes + -array.nbytes % _ALIGNMENT, io.SEEK_CUR)
+    return array

@@ -397,12 +397,14 @@ class Job:
         ``collect_others`` gives activations that the parts lack.
         """
         layers = self.network.layers["name"].tolist()
-        results = {name: done[name] if name in done else _lean(parts.read(name)) for name in layers}
+        results = {name: done[name] if name in done else _lean(parts.read(name)).copy(deep=True) for name in layers}
         recording, ids = self.recording.data, self.recording.data[STIMULUS].values.astype(str)
 
         def collect(units: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             held = [name for name in units if "kept" in results[name]]
-            kept = {name: rows for name in held if (rows := _kept_rows(parts.read(name), units[name])) is not None}
+            with ThreadPoolExecutor(2) as readers:
+                rows = readers.map(lambda name: _kept_rows(parts.read(name), units[name]), held)
+                kept = {name: found for name, found in zip(held, rows, strict=True) if found is not None}
             others = {name: index for name, index in units.items() if name not in kept}
             return kept | collect_others(others)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from engine.kernels.ordering import by_column
 from engine.schema import TIED_WITHIN
 
 LEVEL = TIED_WITHIN / 2
@@ -63,7 +64,7 @@ class Candidates:
 
 def in_order(candidates: Candidates) -> Candidates:
     """Sort by column and, within it, in the total order."""
-    return candidates.take(np.lexsort((candidates.unit, candidates.layer, -candidates.r, candidates.column)))
+    return candidates.take(by_column(candidates.column, candidates.layer, candidates.unit, candidates.r))
 
 
 def best(candidates: Candidates, top: int, *, margin: float = MARGIN, spare: int = SPARE) -> Candidates:
@@ -72,15 +73,16 @@ def best(candidates: Candidates, top: int, *, margin: float = MARGIN, spare: int
     Where more units than that are tied with the last, the first in layer order stay. NaN is dropped. Sorted.
     """
     candidates = in_order(candidates.take(np.flatnonzero(~np.isnan(candidates.r))))
-    rank = candidates.rank()
-    starts = np.flatnonzero(rank == 0)
-    lengths = np.diff(np.append(starts, len(rank)))
+    starts = np.flatnonzero(candidates.rank() == 0)
+    lengths = np.diff(np.append(starts, len(candidates)))
     if not (lengths > top).any():
         return candidates
     last = np.repeat(candidates.r[starts + np.minimum(lengths, top) - 1], lengths)
+    near = np.flatnonzero(candidates.r >= last - max(margin, LEVEL))
+    candidates, last = candidates.take(near), last[near]
     level = np.where(np.abs(candidates.r - last) <= LEVEL, last, candidates.r)
-    by_level = np.lexsort((candidates.unit, candidates.layer, -level, candidates.column))
-    stays = (level[by_level] >= last[by_level] - margin) & (rank < top + spare)
+    by_level = by_column(candidates.column, candidates.layer, candidates.unit, level)
+    stays = (level[by_level] >= last[by_level] - margin) & (candidates.rank() < top + spare)
     return candidates.take(np.sort(by_level[stays]))
 
 

@@ -23,6 +23,9 @@ KEEP_SHARED: Final = "Keep what both sides have, under the same ids."
 BACKGROUND: Final = 128
 """Gray around a thumbnail whose image is not square."""
 
+_SAMPLE: Final = 16
+"""Of so many rows and columns one is looked at first, where a colour tells at once that a picture is not gray."""
+
 
 class Stimuli:
     """Ids in the recording's order, and the pixels behind them, decoded each time they are asked for.
@@ -266,13 +269,17 @@ def _require_uint8_images(array: Any) -> np.ndarray:
 
 def _reduced(pixels: np.ndarray, size: int) -> np.ndarray:
     """Return ``pixels`` in a square of ``size``, (height, width, 3), or (height, width, 1) if they are gray."""
-    is_gray = bool((pixels == pixels[..., :1]).all())
+    is_gray = _is_gray(pixels[::_SAMPLE, ::_SAMPLE]) and _is_gray(pixels)
     image = Image.fromarray(pixels[..., 0] if is_gray else pixels)
     scale = min(1.0, size / max(image.size))
     if scale < 1:
         width, height = (max(1, round(edge * scale)) for edge in image.size)
         image = image.resize((width, height), Image.Resampling.LANCZOS)
     return np.atleast_3d(np.asarray(image))
+
+
+def _is_gray(pixels: np.ndarray) -> bool:
+    return all(np.array_equal(pixels[..., 0], pixels[..., colour]) for colour in range(1, pixels.shape[-1]))
 
 
 def _digest(pixels: np.ndarray) -> str:

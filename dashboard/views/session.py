@@ -308,7 +308,9 @@ class Session:
             self._download(file, as_csv(table))
         elif card is not None and card.shown is not None:
             told = footer.paper_footer(*page.sources(name, chosen))
-            self._draw(file, card.shown.drawing, {"width": card.width, "height": card.height, "footer": told})
+            heading = exporting.heading_of(card.module, card.data, is_selected=True)
+            how = {"width": card.width, "height": card.height, "footer": told, "heading": heading}
+            self._draw(file, card.shown.drawing, how)
 
     def _draw(self, file: str, drawing: Drawing, how: Mapping[str, Any]) -> None:
         """Draw a figure into a file: beside the loop of the server, where there is one."""

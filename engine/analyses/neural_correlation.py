@@ -65,7 +65,12 @@ def _median(values: np.ndarray) -> np.ndarray:
     """Median over the last axis, NaN left out; NaN where nothing is left."""
     if not values.size:
         return np.full(values.shape[:-1], np.nan)
-    nothing = np.isnan(values).all(axis=-1)
+    missing = np.isnan(values)
+    if not missing.any():
+        return np.median(values, axis=-1)  # the same, much faster
+    nothing = missing.all(axis=-1)
+    if nothing.all():
+        return np.full(values.shape[:-1], np.nan)
     return np.where(nothing, np.nan, np.nanmedian(np.where(nothing[..., None], 0, values), axis=-1))
 
 

@@ -78,7 +78,7 @@ def test_the_command_lists_the_figures_and_writes_one(runs, tmp_path):
     assert re.search(r"\nresponses +--site +ready +2 +Response to every image\n", listed.output)
     assert re.search(r"\nsite_by_site +--region --with RUN +ready ", listed.output)
     told = figures_table(runs[1])
-    assert re.search(rf"\nrotation +first: unitscope analyse {runs[1].digest[:8]} rotation +9 ", told)
+    assert re.search(rf"\nrotation +first: unitscope analyse {runs[1].digest[:12]} rotation +9 ", told)
     done = CliRunner().invoke(export, [str(run.path), "rotation", "-o", str(tmp_path / "a.png")])
     assert done.output.split() == [str(tmp_path / f"a.{suffix}") for suffix in ("png", "csv", "json")]
     nowhere = CliRunner().invoke(export, [str(run.path), "rotation"])

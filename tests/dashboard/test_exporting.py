@@ -3,6 +3,7 @@
 import base64
 import csv
 import io
+import re
 import string
 from pathlib import PureWindowsPath
 
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboard import exporting
+from dashboard.figures import responses
 from dashboard.results import Results
 from dashboard.views.session import Session
 from engine.interchange import as_csv
@@ -110,3 +112,14 @@ def test_what_a_page_lets_a_browser_save_is_plain(tmp_path, monkeypatch, evil):
         assert kind == "text/csv"
         cells = [cell for row in csv.reader(io.StringIO(base64.b64decode(content).decode())) for cell in row]
         assert not [cell for cell in cells if cell.startswith(("=", "@", "+"))]
+
+
+def test_a_figure_from_the_page_says_what_it_shows_and_what_its_marks_mean(tmp_path, monkeypatch):
+    put(tmp_path, build_run(sites={"V4": 3}, n_stimuli=30, layers=(("one", 2, 2), ("two", 3, 1)), n_ranks=5))
+    session, saved = Session(Results(tmp_path), {"page": "site"}), []
+    monkeypatch.setattr(session.browser, "download", lambda *told: saved.append(told))
+    session.act({"do": "export", "figure": "responses", "kind": "svg"})
+    ((_, _, content),) = saved
+    told = re.sub(r"<[^>]*>", " ", base64.b64decode(content).decode())
+    for words in (responses.TITLE, "favourites of the site", "of the unit", "selected"):
+        assert words in told

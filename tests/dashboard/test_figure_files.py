@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 from dashboard.exporting import heading_of
-from dashboard.figure_files import export_figure, figures_table
+from dashboard.figure_files import command_for, export_figure, figures_table
 from dashboard.figures import neural_correlation, runner_ups, site_by_site
 from dashboard.provenance import group_in
 from dashboard.registry import FIGURES, ask, plain_name
@@ -131,6 +131,7 @@ def test_an_analysis_that_is_not_stored_is_named_with_its_command_and_not_comput
         export_figure(second, "rotation", tmp_path / "a.svg")
     assert "rotation" not in second.names
     assert not list(tmp_path.iterdir())
+    assert command_for(second, ["comparison"]) == f"unitscope analyse {second.digest[:12]} comparison --set=other=RUN"
 
 
 def test_a_result_of_an_older_version_is_not_drawn(run_datasets, tmp_path):

@@ -258,7 +258,7 @@ def test_a_refused_part_leaves_the_earlier_one(tmp_path, monkeypatch):
         xr.testing.assert_equal(found, counts(1) if found.equals(counts(1)) else counts(2))
         kept += found.equals(counts(1))
         parts.write("conv1", counts(1))
-    assert kept == 3  # open, write, replace
+    assert kept > 20  # open, each piece of it, replace
     assert len(list(parts.folder.iterdir())) == 1
 
 

@@ -87,6 +87,27 @@ def test_parts_may_be_as_large_as_a_layer(tmp_path):
     xr.testing.assert_identical(parts.read("conv1"), large)
 
 
+@pytest.mark.parametrize("dtype", ["?", "i2", "i4", "f4", "f8", "U3"])
+@pytest.mark.parametrize("shape", [(), (0,), (7,), (3, 0), (5, 3)])
+def test_arrays_of_any_kind_come_back_ready_for_use(tmp_path, dtype, shape):
+    parts = open_parts(tmp_path, DIGEST)
+    values = np.random.default_rng(0).integers(0, 2, shape).astype(dtype)
+    dims = [f"dim{k}" for k in range(len(shape))]
+    written = xr.Dataset({name: (dims, np.array(values, order="F")) for name in ("one", "two")})
+    parts.write("conv1", written)
+    found = parts.read("conv1")
+    xr.testing.assert_identical(found, written)
+    assert all(found[name].dtype == dtype and found[name].values.flags.aligned for name in found)
+
+
+def test_a_part_of_an_earlier_version_is_gone(tmp_path, monkeypatch):
+    parts = open_parts(tmp_path, DIGEST)
+    with monkeypatch.context() as earlier:
+        earlier.setattr("engine.parts._ALIGNMENT", 1)
+        parts.write("conv1", counts())
+    assert "conv1" not in parts
+
+
 def test_parts_written_beside_other_work_are_all_there_at_its_end(tmp_path):
     parts = open_parts(tmp_path, DIGEST, manifest())
     with written_beside(parts) as write:

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.kernels.ordering import by_column
 from engine.ranking import LEVEL, MARGIN, SPARE, Candidates, TopUnits, best, in_order
 
 
@@ -29,6 +30,16 @@ def test_any_pieces_give_the_stable_sort_even_with_heavy_ties(seed, digits, top,
     r[:, ::7] = -np.inf
     expected = [[u for u in np.argsort(-row, kind="stable") if np.isfinite(row[u])][:top] for row in r]
     assert ranked(r, top, cuts) == expected
+
+
+@given(seed=st.integers(0, 2**16), digits=st.sampled_from([0, 1, 9]), n=st.integers(0, 200))
+def test_pairs_of_columns_and_units_come_in_the_order_of_a_sort_by_four_keys(seed, digits, n):
+    rng = np.random.default_rng(seed)
+    column, layer, unit = rng.integers(0, [[5], [3], [40]], (3, n))
+    r = rng.uniform(-1, 1, n).round(digits)
+    r[rng.random(n) < 0.1] = np.nan
+    falling = -np.nan_to_num(r, nan=-np.inf)
+    assert by_column(column, layer, unit, r).tolist() == np.lexsort((unit, layer, falling, column)).tolist()
 
 
 def test_units_that_rounding_may_swap_stay_candidates():
