@@ -126,11 +126,15 @@ class OpenRun:
         return f"{title}, random weights" if title and random else title or self.network
 
     @cached_property
+    def weights(self) -> str:
+        """Where the network's weights come from, as the run tells it; empty if it does not."""
+        told = self.manifest.get("network")
+        return str(told.get("weights", "")) if isinstance(told, Mapping) else ""
+
+    @cached_property
     def is_control(self) -> bool:
         """Whether the network was never trained."""
-        told = self.manifest.get("network")
-        weights = str(told.get("weights", "")) if isinstance(told, Mapping) else ""
-        return weights.startswith("random") or "random weights" in self.network
+        return self.weights.startswith("random") or "random weights" in self.network
 
     @cached_property
     def recording(self) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,8 @@ cool where it is negative, without colour at 0. Lines part the regions.
 
 **How it is computed.** Pearson's r of the averaged responses, over the images that both sites have. Sites stand in the
 order of the recording, or, within each region, clustered so that like ones are neighbours. Noise-corrected: divided by
-the root of both reliabilities, on the assumption that noise is independent between sites.
+the root of both reliabilities, on the assumption that noise is independent between sites. Of more sites than the frame
+has room for, a cell is the mean over a block of neighbours, pairs of a site with itself left out.
 
 **Chance.** Sites that were recorded together share noise, which raises r. Between unrelated sites 95% of r lie within
 two over the root of the number of images.
@@ -26,6 +28,8 @@ two over the root of the number of images.
 *Figure S12 of Arend et al. 2018.*"""
 _ROW_PX = 11
 _LIMIT = 1.0
+_MOST = 200
+"""Rows of cells, of some 2 px each; smaller ones are neither seen nor tapped."""
 
 
 def data(
@@ -38,7 +42,10 @@ def data(
     """Return one row a pair of sites, in the order that is drawn; of one region or of all.
 
     Columns: ``site``, ``other_site``, ``region``, ``other_region``, ``correlation``, ``noise_corrected``,
-    ``n_stimuli``. ``attrs``: sites (in order), regions, is_clustered, is_corrected, reliability_method, n_left_out.
+    ``n_stimuli``. Of more than ``_MOST`` sites one row a pair of blocks of neighbours within a region: the first site
+    of each, ``last_site`` and ``other_last_site``, means over the pairs of different sites, and the fewest stimuli.
+    ``attrs``: sites (the first of each row of cells), n_sites, per_cell (sites a block), regions, is_clustered,
+    is_corrected, median_r (of pairs of different sites), n_images, reliability_method, n_left_out.
     """
     found = site_correlations
     place = found["cluster_order" if is_clustered else "recording_order"].values
@@ -48,24 +55,38 @@ def data(
         order = order[region_of[order] == only_region]
     regions = in_order(region_of[order])
     order = np.concatenate([order[region_of[order] == name] for name in regions])
-    sites = found["site"].values[order].astype(object)
-    n = len(sites)
+    sites, region = found["site"].values[order].astype(object), region_of[order]
+    n, per_cell = len(sites), -(-len(sites) // _MOST) or 1
     names = ("correlation", "noise_corrected", "n_stimuli")
     matrices = {name: found[name].transpose("site", "other_site").values[np.ix_(order, order)] for name in names}
+    drawn = matrices["noise_corrected" if is_corrected else "correlation"][~np.eye(n, dtype=bool)]
+    starts = _starts(region, per_cell)
+    if per_cell > 1:
+        means = {name: _mean_of_blocks(matrices[name].astype(float), starts) for name in names[:2]}
+        fewest = np.minimum.reduceat(np.minimum.reduceat(matrices["n_stimuli"], starts, axis=0), starts, axis=1)
+        matrices = {**means, "n_stimuli": fewest}
+    firsts, m = sites[starts], len(starts)
+    lasts = sites[np.append(starts[1:], n) - 1]
+    ends = {"last_site": np.repeat(lasts, m), "other_last_site": np.tile(lasts, m)} if per_cell > 1 else {}
     frame = pd.DataFrame(
         {
-            "site": np.repeat(sites, n),
-            "other_site": np.tile(sites, n),
-            "region": np.repeat(region_of[order], n),
-            "other_region": np.tile(region_of[order], n),
+            "site": np.repeat(firsts, m),
+            "other_site": np.tile(firsts, m),
+            **ends,
+            "region": np.repeat(region[starts], m),
+            "other_region": np.tile(region[starts], m),
             **{name: matrix.ravel() for name, matrix in matrices.items()},
         }
     )
     frame.attrs = {
-        "sites": sites.tolist(),
+        "sites": firsts.tolist(),
+        "n_sites": n,
+        "per_cell": per_cell,
         "regions": regions,
         "is_clustered": is_clustered,
         "is_corrected": is_corrected,
+        "median_r": float(np.nanmedian(drawn)) if np.isfinite(drawn).any() else np.nan,
+        "n_images": int(found["n_stimuli"].values[np.ix_(order, order)].max(initial=0)),
         "reliability_method": found.attrs["reliability_method"],
         "n_left_out": int(found["n_left_out"]),
     }
@@ -99,7 +120,8 @@ def describe(data: pd.DataFrame, *, size: int = 520) -> Drawing:
                 across + 1,
                 row + 1,
                 key=data["site"].to_numpy(dtype=object),
-                other=data["other_site"].to_numpy(dtype=object),
+                name=_names(data, "site", "last_site"),
+                other=_names(data, "other_site", "other_last_site"),
                 told=np.array([fixed(value) for value in r.ravel()], dtype=object),
             ),
         ],
@@ -131,14 +153,13 @@ def keys(data: pd.DataFrame) -> list[Key]:
 def caption(data: pd.DataFrame) -> str:
     """Say which sites, in which order, and what was corrected by which estimate."""
     about = data.attrs
-    off = data.loc[data["site"] != data["other_site"]]
-    column = "noise_corrected" if about["is_corrected"] else "correlation"
     kind = f"noise-corrected r ({about['reliability_method']})" if about["is_corrected"] else "r"
     order = "clustered within each region" if about["is_clustered"] else "in the order of the recording"
-    images = plural(int(data["n_stimuli"].max()), "image") if len(data) else "no image"
+    images = plural(about["n_images"], "image") if len(data) else "no image"
     left_out = f", {about['n_left_out']} left out" if about["n_left_out"] else ""
-    sites = plural(len(about["sites"]), "site")
-    return f"{sites}{left_out}, {images}, {order}; median {kind} {fixed(off[column].median())}"
+    sites, per_cell = plural(about["n_sites"], "site"), about["per_cell"]
+    cells = f", a cell is the mean of {per_cell} × {per_cell} pairs" if per_cell > 1 else ""
+    return f"{sites}{left_out}, {images}, {order}{cells}; median {kind} {fixed(about['median_r'])}"
 
 
 _WARM, _COOL = "V4", "IT"
@@ -147,8 +168,32 @@ _SCALE = 0.12
 """Room for the scale at the right and for the names, as a share of the matrix."""
 _TOOLTIP = (
     "<div style='font:400 12px/16px var(--us-font);color:var(--us-ink);max-width:240px;overflow-wrap:anywhere'>"
-    "<b>@key</b> and @other<br>r @told</div>"
+    "<b>@name</b> and @other<br>r @told</div>"
 )
+
+
+def _starts(region: np.ndarray, per_cell: int) -> np.ndarray:
+    """Return the first site of each block; none holds sites of two regions."""
+    edges = [0, *np.flatnonzero(region[1:] != region[:-1]) + 1, len(region)]
+    return np.concatenate([np.arange(a, b, per_cell) for a, b in pairwise(edges)])
+
+
+def _mean_of_blocks(r: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Mean over the known pairs of different sites of two blocks; NaN where there is none."""
+    known = np.isfinite(r) & ~np.eye(len(r), dtype=bool)
+
+    def total(values: np.ndarray) -> np.ndarray:
+        return np.add.reduceat(np.add.reduceat(values, starts, axis=0), starts, axis=1)
+
+    n = total(known.astype(float))
+    return np.divide(total(np.where(known, r, 0.0)), n, out=np.full(n.shape, np.nan), where=n > 0)
+
+
+def _names(data: pd.DataFrame, first: str, last: str) -> np.ndarray:
+    """Return the site of each cell, or the block of sites."""
+    if last not in data:
+        return data[first].to_numpy(dtype=object)
+    return np.array([a if a == b else f"{a} to {b}" for a, b in zip(data[first], data[last], strict=True)], object)
 
 
 def _edges(data: pd.DataFrame, n: int) -> list[int]:

@@ -69,5 +69,8 @@ def titles(runs: Sequence[OpenRun]) -> dict[str, OpenRun]:
 
 
 def _with_weights(run: OpenRun) -> str:
-    weights = "random weights" if run.is_control else "trained weights"
-    return f"{run.network_title}, {weights}" if "random" not in run.network_title else run.network_title
+    """Return the network's title with its weights; how those came about that somebody brought is not known."""
+    if "random" in run.network_title or not run.weights:
+        return run.network_title
+    is_ours = run.weights.startswith("pretrained")
+    return f"{run.network_title}, {'random' if run.is_control else 'trained' if is_ours else 'own'} weights"

@@ -16,11 +16,12 @@ def put(
     network: str = "tiny",
     title: str = "Tiny Net",
     recording: str = "planted",
+    weights: str = "pretrained, planted",
 ) -> Run:
     """Write a run of these datasets; network and recording are what the store will list."""
     digest = hashlib.sha256(f"{network}@{recording}".encode()).hexdigest()
     about = {
-        "network": {"name": network, "title": title},
+        "network": {"name": network, "title": title, "weights": weights},
         "recording": {"name": recording},
         "settings": {"top": 100, "folds": 2},
         "seed": 0,

@@ -3,16 +3,29 @@
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from engine import Recording, analyse, match
 from tests.browsers import Visit, served
 from tests.dashboard.conftest import build_run
 from tests.dashboard.stores import put
+from tests.engine.worked_example import N_STIMULI, images, tiny_network
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 
 N_NETWORKS, N_SITES = 300, {"V4": 1200, "IT": 800}
 LAYERS = (("one", 2, 2), ("two", 3, 1))
+ANALYSED = (
+    "map_counts",
+    "validated_maps",
+    "site_correlations",
+    "assignment",
+    "redundancy",
+    "intervals",
+    "pool_size",
+    "layer_summary",
+)
 LONGEST_S = 6.0
 """From the address to the first figure; a page of twelve sites takes two to four here."""
 
@@ -29,10 +42,19 @@ def many_networks(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def many_sites(tmp_path_factory) -> Path:
-    """Two networks on a recording of 2,000 sites."""
-    root = tmp_path_factory.mktemp("sites")
-    for network, seed in (("one", 0), ("two", 1)):
-        put(root, build_run(sites=N_SITES, n_stimuli=60, layers=LAYERS, n_ranks=20, seed=seed), network=network)
+    """Two networks matched against a recording of 2,000 sites, the first with all that its pages show."""
+    root, rng = tmp_path_factory.mktemp("sites"), np.random.default_rng(0)
+    recording = Recording.from_arrays(
+        rng.gamma(2, 5, (N_STIMULI, sum(N_SITES.values()))),
+        images(),
+        stimulus_ids=[f"image{k:02d}" for k in range(N_STIMULI)],
+        region=[region for region, n in N_SITES.items() for _ in range(n)],
+        name="wide",
+    )
+    for seed, name in enumerate(("one", "two")):
+        run = match(tiny_network(seed, name), recording, shuffles=5, store=root, progress=False)
+        for analysis in ANALYSED if name == "one" else ():
+            analyse(run, analysis)
     return root
 
 
@@ -59,9 +81,9 @@ def test_one_of_300_networks_is_found_and_entered(chromium, many_networks):
 
 def test_one_of_2000_sites_is_found_and_stepped_from(chromium, many_sites):
     with served(many_sites, warm=True) as server:
-        for page in ("overview", "site", "runner-ups", "layers", "feature-maps", "population"):
+        for page in ("overview", "site", "runner-ups", "layers", "feature-maps", "population", "selection"):
             began = time.monotonic()
-            visit = opened(chromium, server, f"?page={page}")
+            visit = opened(chromium, server, f"?page={page}&network=one")
             assert time.monotonic() - began < 2 * LONGEST_S
             visit.close()
         visit = opened(chromium, server, "?page=site&region=V4")

@@ -12,6 +12,7 @@ from panel.io.state import set_curdoc
 
 from dashboard import exporting
 from dashboard.results import Results
+from dashboard.runs import OpenRun
 from dashboard.server import make_server
 from dashboard.views import footer, headers
 from dashboard.views.document import models_come
@@ -191,6 +192,15 @@ def test_an_exported_figure_tells_all_networks_that_it_shows(results, run_datase
     alone = footer.paper_footer(*page.sources("sites", chosen))
     assert "Tiny Net, trained weights · 4 layers, 324 units · 2 folds, seed 0" in alone
     assert "Other Net" not in alone
+
+
+@pytest.mark.parametrize(
+    ("weights", "told"),
+    [("random, seed 3", "Tiny Net, random weights"), ("the caller's", "Tiny Net, own weights"), ("", "Tiny Net")],
+)
+def test_a_figure_claims_trained_weights_only_where_the_run_tells_so(tmp_path, run_datasets, weights, told):
+    run = OpenRun(put(tmp_path, run_datasets, weights=weights))
+    assert f" · {told} · 4 layers" in footer.paper_footer([run], ["V4"])
 
 
 def test_site_header_tells_the_match_of_the_site(results, run_datasets):

@@ -86,3 +86,23 @@ def test_the_clustered_order_is_a_figure_of_its_own(found):
     data = site_correlations_clustered.data(found)
     assert data.attrs["sites"] == site_correlations.data(found, is_clustered=True).attrs["sites"]
     assert "clustered" in site_correlations_clustered.caption(data)
+
+
+def test_of_too_many_sites_blocks_of_neighbours_are_drawn(found, monkeypatch):
+    monkeypatch.setattr(site_correlations, "_MOST", 5)
+    data = site_correlations.data(found)
+    assert data.attrs["sites"] == [f"site{k:02d}" for k in (0, 3, 6, 7, 10)]  # 7 of V4, 5 of IT, three a block
+    r = found["correlation"].values
+    one = data[(data["site"] == "site03") & (data["other_site"] == "site07")].iloc[0]
+    assert (one["last_site"], one["other_last_site"]) == ("site05", "site09")
+    np.testing.assert_allclose(one["correlation"], r[3:6, 7:10].mean())
+    own = data[(data["site"] == "site00") & (data["other_site"] == "site00")].iloc[0]
+    np.testing.assert_allclose(own["correlation"], r[:3, :3][~np.eye(3, dtype=bool)].mean())
+    alone = data[(data["site"] == "site06") & (data["other_site"] == "site06")].iloc[0]
+    assert np.isnan(alone["correlation"])
+    drawing = site_correlations.describe(data)
+    assert drawing.marks_of("MatchLine").columns["x"].tolist()[:2] == [3, 3]
+    assert drawing.marks_of("Hit").columns["name"][[0, 10]].tolist() == ["site00 to site02", "site06"]
+    told, whole = site_correlations.caption(data), np.median(r[~np.eye(12, dtype=bool)])
+    assert told.startswith("12 sites, 120 images, in the order of the recording, a cell is the mean of 3 × 3 pairs; ")
+    assert told.endswith(f"median r {whole:.2f}")
