@@ -129,7 +129,7 @@ class OpenRun:
     def weights(self) -> str:
         """Where the network's weights come from, as the run tells it; empty if it does not."""
         told = self.manifest.get("network")
-        return str(told.get("weights", "")) if isinstance(told, Mapping) else ""
+        return str(told.get("weights") or "") if isinstance(told, Mapping) else ""
 
     @cached_property
     def is_control(self) -> bool:

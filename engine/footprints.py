@@ -5,8 +5,7 @@ import torch
 
 from engine.kernels.ranks import ROOM
 from engine.kernels.tiles import TILE
-from engine.ranking import SPARE
-from engine.schema import N_R_BINS
+from engine.schema import N_R_BINS, SPARE
 from engine.summaries import CHUNK
 from engine.targets import Targets
 

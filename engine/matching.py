@@ -29,9 +29,9 @@ from engine.errors import CutError, LayerError, MemoryBudgetError, SettingsError
 from engine.exact import correlate_pairs
 from engine.moments import PairMoments, TargetSums, product_dtype
 from engine.networks import Network
-from engine.ranking import MARGIN, Candidates, in_order
+from engine.ranking import Candidates, in_order
 from engine.resuming import resumed
-from engine.schema import STIMULUS
+from engine.schema import MARGIN, STIMULUS
 from engine.stimuli import Stimuli
 from engine.summaries import LayerSummary, Piece, layer_dataset, maps_at_once, splits_of, summarise
 from engine.targets import Targets

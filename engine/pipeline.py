@@ -402,7 +402,7 @@ class Job:
 
         def collect(units: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             held = [name for name in units if "kept" in results[name]]
-            with ThreadPoolExecutor(2) as readers:
+            with ThreadPoolExecutor(2) as readers:  # not more: each has a whole part in memory
                 rows = readers.map(lambda name: _kept_rows(parts.read(name), units[name]), held)
                 kept = {name: found for name, found in zip(held, rows, strict=True) if found is not None}
             others = {name: index for name, index in units.items() if name not in kept}

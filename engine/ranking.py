@@ -10,17 +10,7 @@ import numpy as np
 import torch
 
 from engine.kernels.ordering import by_column
-from engine.schema import TIED_WITHIN
-
-LEVEL = TIED_WITHIN / 2
-"""Units this close to the last rank count as equal to it where too many are: so no unit is lost that is better than the
-last by more than ``TIED_WITHIN``."""
-
-MARGIN = 2 * TIED_WITHIN
-"""Units this close to the last rank are kept as candidates until they are scored again in float64."""
-
-SPARE = 64
-"""At most so many candidates beyond ``top``; among more units tied there, the first in layer order stay."""
+from engine.schema import LEVEL, MARGIN, SPARE
 
 
 @dataclass

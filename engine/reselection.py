@@ -23,8 +23,7 @@ from engine.kernels import arrays
 from engine.kernels.tiles import TILE, summarise_held
 from engine.matching import AT_ONCE, choose_device
 from engine.moments import PairMoments, TargetSums, product_dtype, require_in_range
-from engine.ranking import MARGIN
-from engine.schema import MIN_STIMULI, N_R_BINS, ROUNDING, SITE, STIMULUS
+from engine.schema import MARGIN, MIN_STIMULI, N_R_BINS, ROUNDING, SITE, STIMULUS
 from engine.summaries import CHUNK, maps_at_once
 from engine.targets import Targets, make_targets
 from engine.tiling import NEVER, Columns, tile_threads

@@ -45,6 +45,16 @@ LOW_VARIATION: Final = 8 * ROUNDING
 TIED_WITHIN: Final = 2e-6
 """Units whose r differ by less are reported as tied: float32 activations cannot tell them apart."""
 
+LEVEL: Final = TIED_WITHIN / 2
+"""Units this close to the last rank count as equal to it where too many are: so no unit is lost that is better than the
+last by more than ``TIED_WITHIN``."""
+
+MARGIN: Final = 2 * TIED_WITHIN
+"""Units this close to the last rank are kept as candidates until they are scored again in float64."""
+
+SPARE: Final = 64
+"""At most so many candidates beyond ``top``; among more units tied there, the first in layer order stay."""
+
 
 @dataclass(frozen=True)
 class Variable:

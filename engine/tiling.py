@@ -23,8 +23,8 @@ from engine.kernels import arrays
 from engine.kernels.ranks import ROOM, prune_all
 from engine.kernels.tiles import TILE, add_rows, correlate_sums, summarise_held, summarise_sums
 from engine.moments import require_in_range
-from engine.ranking import SPARE, Candidates, best
-from engine.schema import MIN_STIMULI, N_R_BINS, ROUNDING
+from engine.ranking import Candidates, best
+from engine.schema import MIN_STIMULI, N_R_BINS, ROUNDING, SPARE
 from engine.summaries import LayerSummary, splits_of
 from engine.targets import Targets
 

@@ -1,6 +1,6 @@
 """How alike are the sites among themselves? Every site against every other."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -20,7 +20,8 @@ cool where it is negative, without colour at 0. Lines part the regions.
 **How it is computed.** Pearson's r of the averaged responses, over the images that both sites have. Sites stand in the
 order of the recording, or, within each region, clustered so that like ones are neighbours. Noise-corrected: divided by
 the root of both reliabilities, on the assumption that noise is independent between sites. Of more sites than the frame
-has room for, a cell is the mean over a block of neighbours, pairs of a site with itself left out.
+has room for, a cell is the mean over a block of neighbours, pairs of a site with itself left out; every single pair is
+in the dataset: unitscope export RUN site_correlations -o FILE.csv.
 
 **Chance.** Sites that were recorded together share noise, which raises r. Between unrelated sites 95% of r lie within
 two over the root of the number of images.
@@ -28,8 +29,8 @@ two over the root of the number of images.
 *Figure S12 of Arend et al. 2018.*"""
 _ROW_PX = 11
 _LIMIT = 1.0
-_MOST = 200
-"""Rows of cells, of some 2 px each; smaller ones are neither seen nor tapped."""
+_MOST_ROWS = 200
+"""Rows of cells, of some 2 px each, and a few more, since every region begins a new one; smaller ones are not seen."""
 
 
 def data(
@@ -42,8 +43,8 @@ def data(
     """Return one row a pair of sites, in the order that is drawn; of one region or of all.
 
     Columns: ``site``, ``other_site``, ``region``, ``other_region``, ``correlation``, ``noise_corrected``,
-    ``n_stimuli``. Of more than ``_MOST`` sites one row a pair of blocks of neighbours within a region: the first site
-    of each, ``last_site`` and ``other_last_site``, means over the pairs of different sites, and the fewest stimuli.
+    ``n_stimuli``. Of more than ``_MOST_ROWS`` sites one row a pair of blocks of neighbours within a region: the first
+    site of each, ``last_site`` and ``other_last_site``, means over the pairs of different sites, the fewest stimuli.
     ``attrs``: sites (the first of each row of cells), n_sites, per_cell (sites a block), regions, is_clustered,
     is_corrected, median_r (of pairs of different sites), n_images, reliability_method, n_left_out.
     """
@@ -56,15 +57,14 @@ def data(
     regions = in_order(region_of[order])
     order = np.concatenate([order[region_of[order] == name] for name in regions])
     sites, region = found["site"].values[order].astype(object), region_of[order]
-    n, per_cell = len(sites), -(-len(sites) // _MOST) or 1
+    n, per_cell = len(sites), -(-len(sites) // _MOST_ROWS) or 1
     names = ("correlation", "noise_corrected", "n_stimuli")
     matrices = {name: found[name].transpose("site", "other_site").values[np.ix_(order, order)] for name in names}
     drawn = matrices["noise_corrected" if is_corrected else "correlation"][~np.eye(n, dtype=bool)]
+    n_images = int(matrices["n_stimuli"].max(initial=0))
     starts = _starts(region, per_cell)
     if per_cell > 1:
-        means = {name: _mean_of_blocks(matrices[name].astype(float), starts) for name in names[:2]}
-        fewest = np.minimum.reduceat(np.minimum.reduceat(matrices["n_stimuli"], starts, axis=0), starts, axis=1)
-        matrices = {**means, "n_stimuli": fewest}
+        matrices = _in_blocks(matrices, starts)
     firsts, m = sites[starts], len(starts)
     lasts = sites[np.append(starts[1:], n) - 1]
     ends = {"last_site": np.repeat(lasts, m), "other_last_site": np.tile(lasts, m)} if per_cell > 1 else {}
@@ -86,7 +86,7 @@ def data(
         "is_clustered": is_clustered,
         "is_corrected": is_corrected,
         "median_r": float(np.nanmedian(drawn)) if np.isfinite(drawn).any() else np.nan,
-        "n_images": int(found["n_stimuli"].values[np.ix_(order, order)].max(initial=0)),
+        "n_images": n_images,
         "reliability_method": found.attrs["reliability_method"],
         "n_left_out": int(found["n_left_out"]),
     }
@@ -158,7 +158,7 @@ def caption(data: pd.DataFrame) -> str:
     images = plural(about["n_images"], "image") if len(data) else "no image"
     left_out = f", {about['n_left_out']} left out" if about["n_left_out"] else ""
     sites, per_cell = plural(about["n_sites"], "site"), about["per_cell"]
-    cells = f", a cell is the mean of {per_cell} × {per_cell} pairs" if per_cell > 1 else ""
+    cells = f", a cell is the mean of up to {per_cell} × {per_cell} pairs" if per_cell > 1 else ""
     return f"{sites}{left_out}, {images}, {order}{cells}; median {kind} {fixed(about['median_r'])}"
 
 
@@ -176,6 +176,13 @@ def _starts(region: np.ndarray, per_cell: int) -> np.ndarray:
     """Return the first site of each block; none holds sites of two regions."""
     edges = [0, *np.flatnonzero(region[1:] != region[:-1]) + 1, len(region)]
     return np.concatenate([np.arange(a, b, per_cell) for a, b in pairwise(edges)])
+
+
+def _in_blocks(matrices: Mapping[str, np.ndarray], starts: np.ndarray) -> dict[str, np.ndarray]:
+    """Return of every pair of blocks the means, and the fewest stimuli."""
+    fewest = np.minimum.reduceat(np.minimum.reduceat(matrices["n_stimuli"], starts, axis=0), starts, axis=1)
+    means = {name: _mean_of_blocks(r.astype(float), starts) for name, r in matrices.items() if name != "n_stimuli"}
+    return {**means, "n_stimuli": fewest}
 
 
 def _mean_of_blocks(r: np.ndarray, starts: np.ndarray) -> np.ndarray:

@@ -69,8 +69,14 @@ def titles(runs: Sequence[OpenRun]) -> dict[str, OpenRun]:
 
 
 def _with_weights(run: OpenRun) -> str:
-    """Return the network's title with its weights; how those came about that somebody brought is not known."""
-    if "random" in run.network_title or not run.weights:
-        return run.network_title
-    is_ours = run.weights.startswith("pretrained")
-    return f"{run.network_title}, {'random' if run.is_control else 'trained' if is_ours else 'own'} weights"
+    kind = _kind_of_weights(run)
+    return f"{run.network_title}, {kind} weights" if kind and "random" not in run.network_title else run.network_title
+
+
+def _kind_of_weights(run: OpenRun) -> str:
+    """Return a word for the network's weights: whether those that somebody brought are trained is not known."""
+    if run.is_control:
+        return "random"
+    if run.weights.startswith("pretrained"):
+        return "trained"
+    return "own" if run.weights else ""

@@ -4,8 +4,7 @@ import numpy as np
 from numba import njit
 
 from engine.kernels.arrays import compiled
-from engine.ranking import LEVEL, MARGIN, SPARE
-from engine.schema import LOW_VARIATION, MIN_STIMULI, N_R_BINS, ROUNDING
+from engine.schema import LEVEL, LOW_VARIATION, MARGIN, MIN_STIMULI, N_R_BINS, ROUNDING, SPARE
 
 OK, CONSTANT, LOW, NONFINITE = 0, 1, 2, 3
 """Status of a unit."""

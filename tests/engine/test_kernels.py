@@ -13,7 +13,8 @@ from engine.kernels.blas import add_dot
 from engine.kernels.ranks import prune
 from engine.kernels.sums import CHUNK, add_product, centre, fill_product
 from engine.kernels.tiles import TILE
-from engine.ranking import LEVEL, MARGIN, SPARE, Candidates, best
+from engine.ranking import Candidates, best
+from engine.schema import LEVEL, MARGIN, SPARE
 from engine.targets import make_targets
 from engine.tiling import Columns
 from tests.engine.test_moments import recording

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.kernels.ordering import by_column
-from engine.ranking import LEVEL, MARGIN, SPARE, Candidates, TopUnits, best, in_order
+from engine.ranking import Candidates, TopUnits, best, in_order
+from engine.schema import LEVEL, MARGIN, SPARE
 
 
 def ranked(r: np.ndarray, top: int, cuts: list[int]) -> list[list[int]]:

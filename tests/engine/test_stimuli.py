@@ -207,6 +207,12 @@ def test_gray_stimuli_have_thumbnails_of_one_colour_and_one_coloured_one_gives_a
     assert (both[0, ..., 0] == both[0, ..., 1]).all()
 
 
+def test_one_coloured_pixel_keeps_a_thumbnail_from_being_gray():
+    picture = np.full((1, 40, 40, 3), 90, np.uint8)
+    picture[0, 1, 1, 2] = 255
+    assert Stimuli.from_array(picture, ["a"]).thumbnails(40).shape == (1, 40, 40, 3)
+
+
 def test_thumbnails_keep_proportions_and_enlarge_nothing(tmp_path):
     (tmp_path / "wide.png").write_bytes(encoded(np.zeros((20, 40), np.uint8)))
     (tmp_path / "small.png").write_bytes(encoded(np.full((10, 10), 255, np.uint8)))

@@ -11,7 +11,7 @@ from engine.errors import NetworkError
 from engine.folds import assign_folds
 from engine.kernels.tiles import TILE
 from engine.moments import PairMoments, TargetSums, require_in_range
-from engine.ranking import MARGIN
+from engine.schema import MARGIN
 from engine.summaries import LayerSummary, Piece, summarise
 from engine.targets import Targets, make_targets
 from engine.tiling import Columns, TileSums, summarise_block, tile_threads

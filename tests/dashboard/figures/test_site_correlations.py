@@ -89,7 +89,7 @@ def test_the_clustered_order_is_a_figure_of_its_own(found):
 
 
 def test_of_too_many_sites_blocks_of_neighbours_are_drawn(found, monkeypatch):
-    monkeypatch.setattr(site_correlations, "_MOST", 5)
+    monkeypatch.setattr(site_correlations, "_MOST_ROWS", 5)
     data = site_correlations.data(found)
     assert data.attrs["sites"] == [f"site{k:02d}" for k in (0, 3, 6, 7, 10)]  # 7 of V4, 5 of IT, three a block
     r = found["correlation"].values
@@ -104,5 +104,5 @@ def test_of_too_many_sites_blocks_of_neighbours_are_drawn(found, monkeypatch):
     assert drawing.marks_of("MatchLine").columns["x"].tolist()[:2] == [3, 3]
     assert drawing.marks_of("Hit").columns["name"][[0, 10]].tolist() == ["site00 to site02", "site06"]
     told, whole = site_correlations.caption(data), np.median(r[~np.eye(12, dtype=bool)])
-    assert told.startswith("12 sites, 120 images, in the order of the recording, a cell is the mean of 3 × 3 pairs; ")
+    assert told.startswith("12 sites, 120 images, in the order of the recording, a cell is the mean of up to 3 × 3")
     assert told.endswith(f"median r {whole:.2f}")

@@ -1,10 +1,15 @@
 """Medians over sites and their intervals."""
 
+import warnings
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.stats import bootstrap
 
 import engine
+from engine.analyses.neural_correlation import _median
 from engine.errors import SettingsError
 from tests.engine.worked_example import planted_recording, tiny_network
 
@@ -56,3 +61,14 @@ def test_unknown_analyses_and_settings_are_refused_by_name(network):
         engine.analyse(run, "decodign")
     with pytest.raises(SettingsError, match="reliability has no setting 'sites'; it has seed=0"):
         engine.analyse(run, "reliability", sites=3)
+
+
+@given(n=st.integers(1, 700), seed=st.integers(0, 2**16), share=st.sampled_from([0.0, 0.02, 1.0]))
+@settings(max_examples=60, deadline=None)
+def test_medians_are_those_of_numpy_whatever_is_missing(n, seed, share):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(3, 2, n)).round(1)
+    values[rng.random(values.shape) < share] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of all-NaN slices
+        np.testing.assert_array_equal(_median(values), np.nanmedian(values, axis=-1))
