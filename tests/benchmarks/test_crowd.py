@@ -166,7 +166,7 @@ def test_fifty_visitors_beside_a_job(server, tmp_path, capsys):
 
             def watch() -> None:
                 while others.poll() is None:
-                    blocks.append([float(ms) for ms in server.ask("block").split()])
+                    blocks.append([float(ms) for ms in server.ask("block").split()])  # not after they left, all at once
                     site = page.evaluate("() => new URLSearchParams(location.search).get('site')")
                     start = time.perf_counter()
                     page.keyboard.press("ArrowDown" if len(in_browser) % 40 < 20 else "ArrowUp")
@@ -177,11 +177,10 @@ def test_fifty_visitors_beside_a_job(server, tmp_path, capsys):
             _, beside = n_done(working, watch)
             browser.close()
     took, foreign = json.loads((tmp_path / "visitors.json").read_text())
-    *steady, last = blocks  # the last time that it is asked they may be leaving, all at once
-    block, own = np.max(steady, axis=0)
+    block, own = np.max(blocks, axis=0)
     slower = 1 - beside / alone
     told(capsys, f"\n49 visitors: {quantiles(took)}; browser: {quantiles(in_browser)}")
-    told(capsys, f"longest block {block:.0f} ms, processor time {own:.0f} ms; opening {opening}, leaving {last} ms")
+    told(capsys, f"longest block {block:.0f} ms, processor time {own:.0f} ms; while pages opened {opening} ms")
     told(
         capsys,
         f"job alone {alone:.2f} processor s/s, beside {beside:.2f}: {100 * slower:.0f} % slower; foreign {foreign}",
@@ -190,8 +189,7 @@ def test_fifty_visitors_beside_a_job(server, tmp_path, capsys):
     assert np.percentile(took + in_browser, 95) < 1
     assert np.percentile(took + in_browser, 99) < 3
     assert slower < 0.3
-    assert own < 250
-    assert block < 1000
+    assert block < 250
 
 
 def test_sessions_that_come_and_go_leave_nothing(server, capsys):
