@@ -28,6 +28,7 @@ from dashboard import headers
 from dashboard.access import Access, Visitor, cookie_name
 from dashboard.doors import Doors
 from dashboard.troubles import tell_page
+from dashboard.turns import own_turn
 from dashboard.views.markup import tag
 
 log = logging.getLogger(__name__)
@@ -291,6 +292,11 @@ class KeptPage(Kept):
         let = pass_of(self.request)
         return headers.page_policy(let.nonce, let.websockets)
 
+    async def get_session(self) -> ServerSession:
+        """Make the page, in a turn of its own."""
+        await own_turn()
+        return await super().get_session()  # type: ignore[misc]
+
     def write(self, chunk: Any) -> None:
         """Write the page, or what became of it."""
         failed = pass_of(self.request).failed
@@ -329,6 +335,13 @@ class KeptWebSocket(Kept):
             return
         super().on_close()  # type: ignore[misc]
         IOLoop.current().call_later(LEFT_AFTER_S, _let_go, session)
+
+    async def _handle(self, message: Any) -> Any:
+        """Do what the browser asks for, in a turn of its own; nothing if its connection broke meanwhile."""
+        await own_turn()
+        if self.connection._session is None:
+            return None
+        return await super()._handle(message)  # type: ignore[misc]
 
     async def send_message(self, message: Any) -> None:
         """Send a message; of an error only its name, and the page says it in a sentence."""

@@ -36,6 +36,18 @@ const here = distance(index)
 return indices.every((i) => i == index || distance(i) > here || (distance(i) == here && i > index))
 """
 
+# What is not told to Python cannot disagree with it: its answer to the same tap writes the box again. Two boxes are two
+# sites side by side, and only Python knows which of them the tap moves.
+_FRAME_FOLLOWS = """
+const [left, right, bottom, top] = ["left", "right", "bottom", "top"].map((side) => marks.get_column(side))
+const {x, y} = cb_obj
+const at = left.findIndex((_, i) => left[i] <= x && x <= right[i] && bottom[i] <= y && y <= top[i])
+if (at >= 0 && frame.get_length() == 1) {
+  const data = {left: [left[at]], right: [right[at]], bottom: [bottom[at]], top: [top[at]]}
+  frame.setv({data}, {sync: false})
+}
+"""
+
 
 class Shown:
     """A figure that is on the page: rendered once, then swapped, recoloured and tapped.
@@ -99,6 +111,12 @@ class Shown:
             if key is not None:
                 callback(key)
 
+        hit = self.drawing.hit
+        if hit is not None and hit.frame:
+            sources = {
+                name: self.renderer_of(role).data_source for name, role in (("marks", hit.role), ("frame", hit.frame))
+            }
+            self.figure.js_on_event(Tap, CustomJS(args=sources, code=_FRAME_FOLLOWS))
         self.figure.on_event(Tap, tapped)
 
     def key_at(self, x: float | None, y: float | None) -> Any:

@@ -85,6 +85,8 @@ class Hit:
     role: str
     tooltip: str = ""
     radius: int = 14
+    frame: str = ""
+    """Role of the box around the selected mark, where marks are boxes too: it follows a tap before Python answers."""
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ def describe(
             height=TOP_PX + ROW_PX * max(n_sites, 1),
         ),
         {"region": region},
-        Hit("Hit", _TOOLTIP.format(region=region)),
+        Hit("Hit", _TOOLTIP.format(region=region), frame="SelectedRow"),
     )
 
 

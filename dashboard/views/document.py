@@ -18,6 +18,7 @@ from tornado.ioloop import IOLoop
 
 from dashboard.theme import css_sheet
 from dashboard.troubles import told_on_page
+from dashboard.turns import own_turn
 
 TEMPLATE = """{% from macros import embed %}<!DOCTYPE html>
 <html lang="en" data-theme="{{ us_theme }}">
@@ -103,13 +104,14 @@ def is_watched(document: Document) -> bool:
 
 
 def change_soon(document: Document, loop: IOLoop, change: Callable[[], None]) -> None:
-    """Have the page of ``document`` changed in a turn of its loop, from whichever thread; not if it is closed by then.
+    """Have the page of ``document`` changed in a turn of its own, from whichever thread; not if it is closed by then.
 
     A page closes on its loop, so there it is open or gone; another thread would meet it half closed, and the error
     would leave it as the current document of everything that comes after.
     """
 
-    def unless_closed() -> None:
+    async def unless_closed() -> None:
+        await own_turn()
         context = document.session_context
         if context is not None and not context.destroyed:
             document.add_next_tick_callback(told_on_page(document, change))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dashboard.figure_files import command_for
 from dashboard.figures.marks import TOKEN, Drawing
 from dashboard.registry import FIGURES, Asked
 from dashboard.results import Chosen, Results
@@ -92,7 +93,7 @@ class FigureCard(Card):
         if not lacks:
             return f"It compares networks: match another one against {chosen.run.recording}."
         told = " and ".join(TITLES.get(name, name) for name in lacks)
-        command = f"unitscope analyse {others[0].digest[:12]} {' '.join(lacks)}"
+        command = command_for(others[0].stored, lacks)
         return f"It compares networks, and {chosen.run.network_title} alone has “{told}”. Next: {command}."
 
     def refresh(self, chosen: Chosen, look: Look) -> bool:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 import panel as pn
+from tornado.ioloop import IOLoop
 
 from dashboard.results import Chosen, Results
 from dashboard.runs import OpenRun
@@ -13,7 +14,7 @@ from dashboard.troubles import told_on_page
 from dashboard.views.asks import Asks
 from dashboard.views.card import Card, Look
 from dashboard.views.colours import style_of
-from dashboard.views.document import is_watched, models_come
+from dashboard.views.document import change_soon, is_watched, models_come
 from dashboard.views.footer import footer, titles
 from dashboard.views.markup import Markup, tag
 from dashboard.views.missing import NOT_COMPUTED, not_computed, refused
@@ -40,8 +41,9 @@ class Page(ABC):
         self.asks: Asks | None = None
         """What the visitor has the server do; set by the session."""
         self._compared: list[OpenRun] = []
-        self.in_turn = False
-        """Whether the browser gets the page with one figure, and the others one by one once it has drawn that."""
+        self.in_turn = self.is_bare = False
+        """Whether the browser gets the page with one figure, and the others one by one once it has drawn that; and
+        whether that one comes right after the page, too."""
         self._last: tuple[Chosen, Look] | None = None
 
     @property
@@ -69,6 +71,10 @@ class Page(ABC):
 
     def live(self, chosen: Chosen, look: Look) -> Mapping[str, object]:
         """Return those areas that change while the choice stays: what is computed, or found out, meanwhile."""
+        return {}
+
+    def first(self, chosen: Chosen) -> Mapping[str, object]:
+        """Return those areas that need no figure's data, on a page whose figures take a while: they are seen first."""
         return {}
 
     def table(self, name: str, chosen: Chosen) -> pd.DataFrame | None:
@@ -105,11 +111,16 @@ class Page(ABC):
         """Say whether the card is seen; others, which a switch of the page hides, are not brought up to date."""
         return True
 
+    def announce(self, chosen: Chosen, look: Look) -> None:
+        """Say at once what was chosen, where the browser has the page; ``refresh`` follows."""
+        if self.screen is not None:
+            self.screen.write(_styled(self.first(chosen), look))
+
     def refresh(self, chosen: Chosen, look: Look) -> None:
         """Bring every figure and area to what is chosen; call it under ``pn.io.hold()``."""
         self._compared, self._last = self.results.runs(chosen.run.recording), (chosen, look)
         shown = {name: card for name, card in self.cards.items() if self.shows(name, chosen)}
-        is_later = False
+        is_later = self.is_bare and self.screen is None
         for card in shown.values():
             card.is_waiting |= is_later
             card.refresh(chosen, look)
@@ -144,18 +155,26 @@ class Page(ABC):
                 card.refresh(*self._last)
                 self.shown.write(_styled({f"{name}-state": self.state_of(card, self._last[0])}, self._last[1]))
 
+    def draw_one(self) -> None:
+        """Draw the first card that waits."""
+        waiting = self._waiting()
+        if waiting:
+            self.draw(waiting[0])
+
+    def _waiting(self) -> list[str]:
+        return [name for name, card in self.cards.items() if card.is_waiting]
+
     def _draw_next(self) -> None:
         """Draw the next card that waits, and the one after it in another turn of the server's loop."""
-        waiting = [name for name, card in self.cards.items() if card.is_waiting]
         document = pn.state.curdoc
-        if not waiting or document is None:
+        if not self._waiting() or document is None:
             return
-        again = told_on_page(document, self._draw_next)
         if is_watched(document):
-            document.add_next_tick_callback(again)  # first: a figure that cannot be drawn does not hold up the others
-            self.draw(waiting[0])
+            # first: a figure that cannot be drawn does not hold up the others
+            change_soon(document, IOLoop.current(), self._draw_next)
+            self.draw_one()
         else:
-            document.add_timeout_callback(again, _LOOK_AGAIN_MS)
+            document.add_timeout_callback(told_on_page(document, self._draw_next), _LOOK_AGAIN_MS)
 
     def tick(self, chosen: Chosen, look: Look) -> None:
         """Bring what is computed meanwhile up to date, and no figure; call it under ``pn.io.hold()``."""

@@ -114,6 +114,8 @@ class Session:
         self._document.on_session_destroyed(self._closed)
         self._loop = IOLoop.current(instance=False)
         self._set_document_theme()
+        if self.in_turn and self._loop is not None:
+            change_soon(self._document, self._loop, self._draw_first)
         return self._document
 
     @property
@@ -162,6 +164,12 @@ class Session:
         else:
             self._tick()
 
+    def _draw_first(self) -> None:
+        """Draw the first figure; its page is on its way already, and is seldom loaded before it is there."""
+        chosen = self.results.choose(self.selection)
+        if chosen is not None:
+            self._page(self.selection.page, chosen).draw_one()
+
     def _closed(self, context: SessionContext) -> None:
         self.results.bell.forget(self)
 
@@ -189,15 +197,19 @@ class Session:
             self.refresh()
 
     def _refresh(self) -> None:
-        with pn.io.hold():
-            chosen = self.results.choose(self.selection)
-            self._show_bar(chosen)
-            if chosen is None:
-                self._show_empty()
-                return
+        chosen = self.results.choose(self.selection)
+        page = None
+        if chosen is not None:
             tokens, seen = colours.colours(chosen, self.results), self.selection
             self.look = Look(tokens, self.mode, self._columns, seen.view, seen.favourites)
-            page = self._page(self.selection.page, chosen)
+            page = self._page(seen.page, chosen)
+            with pn.io.hold():  # sent when it ends, and not with what takes longer
+                page.announce(chosen, self.look)
+        with pn.io.hold():
+            self._show_bar(chosen)
+            if chosen is None or page is None:
+                self._show_empty()
+                return
             with models_come() if page.screen is None else nullcontext():
                 page.refresh(chosen, self.look)
                 self._show(page.shown)
@@ -216,6 +228,7 @@ class Session:
             self.pages[form] = kind(self.results, self.controls.select, self.act, form[1])
             self.pages[form].asks = self.asks
             self.pages[form].in_turn = self.in_turn
+            self.pages[form].is_bare = self.in_turn and self._document is None
         return self.pages[form]
 
     def _show_bar(self, chosen: Chosen | None) -> None:

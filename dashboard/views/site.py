@@ -81,6 +81,10 @@ class SitePage(Page):
         explorer = UnitExplorer(self.results, self.choose, self.refresh)
         return [site_cards.scatter(self.choose), rail, *others, explorer]
 
+    def first(self, chosen: Chosen) -> Mapping[str, object]:
+        """Header line of one site."""
+        return {} if self.variant else {"header": header(chosen)}
+
     def areas(self, chosen: Chosen, look: Look) -> Mapping[str, object]:
         """Head of the rail, header line, favourites and the selected image."""
         always = {
@@ -91,7 +95,7 @@ class SitePage(Page):
             return always | beside.areas(self.cards, chosen, look, self.results)
         data, sight = self.cards["responses"].data, sight_of(chosen)
         return always | {
-            "header": header(chosen),
+            **self.first(chosen),
             "favourites-head": favourites.favourites_head(data, chosen, look),
             "favourites": favourites.favourites(data, chosen, look, sight),
             "stimulus-head": favourites.selected_head(chosen),

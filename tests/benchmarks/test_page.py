@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1800)]
 PROBE = (Path(__file__).parent / "page_probe.js").read_text(encoding="utf-8")
 QUIET_S = 0.4
 """Nothing drawn for so long: the page is up to date."""
-REPEATS = 15
+REPEATS = 30
 SLACK = 4
 """A test fails only beyond its target times this."""
 SERVE = "from dashboard.server import serve; serve({store!r}, port=0, show=False)"
@@ -108,6 +108,10 @@ class Watched:
         first, last = self.page.evaluate("[probe.first - probe.input, probe.last - probe.input]")
         return first or np.nan, last or np.nan
 
+    @property
+    def has_figure(self) -> bool:
+        return self.page.locator("[data-slot] canvas").count() > 0
+
     def close(self) -> None:
         self.page.context.close()
 
@@ -127,10 +131,13 @@ def test_first_plot_weight_and_requests_of_every_page(chromium, address, theme, 
     for page in PAGES:
         watched = Watched(chromium, address, page, theme)
         first_s = watched.page.evaluate("probe.firstPlot") / 1000
-        told(capsys, f"{page}, {theme}: first plot {first_s:.2f} s, {watched.n_bytes / 1e6:.2f} MB")
+        has_figure = watched.has_figure
+        drawn = f"first plot {first_s:.2f} s" if has_figure else "no figure of this store"
+        told(capsys, f"{page}, {theme}: {drawn}, {watched.n_bytes / 1e6:.2f} MB")
         assert (watched.outside, watched.errors) == ([], [])
         assert watched.n_bytes < 5e6
-        assert page in ("runs", "provenance") or first_s < SLACK * 2  # those have no figure
+        assert has_figure or page not in ("overview", "site", "runner-ups", "layers")  # others need an analysis
+        assert not has_figure or first_s < SLACK * 2
         watched.close()
 
 
@@ -149,6 +156,9 @@ KEYS = {
 @pytest.mark.parametrize(("page", "key"), KEYS)
 def test_a_key_is_seen_at_once(chromium, address, page, key, capsys):
     watched = Watched(chromium, address, page)
+    if not watched.has_figure and page in ("population", "selection"):
+        watched.close()
+        pytest.skip(f"the store holds no analysis that {page} shows; name one that does in UNITSCOPE_BENCH_STORE")
     found = [watched.after(lambda: watched.page.keyboard.press(key)) for _ in range(REPEATS)]
     watched.close()
     first, last = ([row[k] for row in found] for k in (0, 1))

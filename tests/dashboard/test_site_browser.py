@@ -1,10 +1,13 @@
 """Two side by side and fields in Chromium: entered and left by hand, in sight at every width."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from dashboard.figures.site_rail import ROW_PX, TOP_PX
+from dashboard.views.card import Card
 from tests.browsers import Visit, served
 from tests.dashboard.stores import put
 from tests.dashboard.test_site_page import fields
@@ -24,6 +27,13 @@ FRAME = """() => {
   return found.matches('.bk-events') ? getComputedStyle(found).outlineColor : '';
 }"""
 CLEAR = "rgba(0, 0, 0, 0)"
+
+FRAMED_ROW = """() => {
+  const models = [...Bokeh.documents[0].all_models];
+  const {marks, frame} = models.find((model) => model.type === 'CustomJS' && model.args.frame).args;
+  const [at] = frame.get_column('bottom');
+  return marks.get_column('key')[marks.get_column('bottom').indexOf(at)];
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +102,23 @@ def test_a_figure_is_framed_for_who_comes_by_keyboard_and_stays_where_it_is_when
         if frames - {""}:
             break
     assert frames - {"", CLEAR}
+    visit.close()
+
+
+def test_a_tap_on_the_list_is_seen_before_the_figures_are_made(chromium, server, monkeypatch):
+    visit = Visit(chromium, server, "?page=site&network=tiny&site=site02")
+    made, refresh = threading.Event(), Card.refresh
+    monkeypatch.setattr(Card, "refresh", lambda *given: made.wait(20) and refresh(*given))
+    canvas = visit.page.locator("[data-slot=rail] canvas").first.bounding_box()
+    before = visit.page.evaluate(FRAMED_ROW)
+    visit.page.mouse.click(canvas["x"] + 130, canvas["y"] + TOP_PX + 4.5 * ROW_PX)
+    visit.page.wait_for_function(f"before => ({FRAMED_ROW})() !== before", arg=before, timeout=10_000)
+    tapped = visit.page.evaluate(FRAMED_ROW)
+    visit.sees(tapped, "h1")
+    assert (visit.chosen("site"), before) == ("site02", "site02")
+    made.set()
+    visit.until(site=tapped)
+    assert visit.page.evaluate(FRAMED_ROW) == tapped
     visit.close()
 
 

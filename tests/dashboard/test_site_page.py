@@ -262,13 +262,18 @@ def test_no_step_makes_a_figure_anew(tmp_path, run_datasets, monkeypatch):
     assert made == []
 
 
-def test_a_browser_gets_the_first_figure_at_once_and_the_others_in_turn(tmp_path, run_datasets):
+def test_a_browser_gets_the_page_at_once_and_the_figures_in_turn(tmp_path, run_datasets):
     put(tmp_path, run_datasets)
     whole = page_of(Session(Results(tmp_path), {"page": "site"}))[0]
-    page, told = page_of(Session(Results(tmp_path), {"page": "site"}, in_turn=True))
-    drawn = {name for name, card in page.cards.items() if card.shown is not None}
-    assert drawn == {"responses"}
-    assert {name for name, html in told.items() if "aria-busy" in html} == {"rail-state", "layers-state", "units-state"}
+    page, _ = page_of(Session(Results(tmp_path), {"page": "site"}, in_turn=True))
+    drawn = lambda: {name for name, card in page.cards.items() if card.shown is not None}  # noqa: E731
+    busy = lambda: {name for name, html in page.shown.written.items() if "aria-busy" in html}  # noqa: E731
+    assert drawn() == set()
+    assert busy() == {"responses-state", "rail-state", "layers-state", "units-state"}
+    page.draw_one()
+    assert drawn() == {"responses"}
+    assert busy() == {"rail-state", "layers-state", "units-state"}
+    told = page.shown.written
     for name in ("layers", "units"):
         assert text_of(told[f"{name}-head"]) == text_of(whole.shown.written[f"{name}-head"])
         page.draw(name)
