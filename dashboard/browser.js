@@ -3,6 +3,7 @@
 const STEPS = {
   ArrowUp: ["site", -1], ArrowDown: ["site", 1], ArrowLeft: ["rank", -1], ArrowRight: ["rank", 1],
   "[": ["layer", -1], "]": ["layer", 1], j: ["stimulus", 1], k: ["stimulus", -1],
+  n: ["feature_map", -1], m: ["feature_map", 1],
 };
 const PAGES = {
   o: "overview", s: "site", r: "runner-ups", l: "layers", f: "feature-maps", p: "population", c: "selection", j: "runs",

@@ -22,7 +22,9 @@ NETWORKS = ("squeezenet1_1", "efficientnet_lite0")
 
 
 def _page_options(command: Callable[..., None]) -> Callable[..., None]:
-    port = click.option("--port", default=PORT, show_default=True, help="0: any free one.")
+    port = click.option(
+        "--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0: any free one."
+    )
     return port(click.option("--show/--no-show", default=False, help="Open the browser.")(command))
 
 

@@ -206,14 +206,22 @@ def _require_comparable(run: Run, figure: Figure, others: Sequence[Run]) -> None
 
 
 def require_same_recording(run: Run, others: Sequence[Run]) -> None:
-    """Refuse runs of another recording.
+    """Refuse runs of another recording, and one that is named twice.
 
     Raises
     ------
     RunNotFoundError
         If another run has other responses or stimuli.
+    SettingsError
+        If a run comes twice.
     """
+    digests = [one.digest for one in (run, *others)]
     for other in others:
+        if digests.count(other.digest) > 1:
+            raise SettingsError(
+                f"run {other.digest[:12]} ({other.network}@{other.recording}) comes twice: name each run once, and "
+                "with --with only others."
+            )
         if any(
             other.manifest["digests"].get(name) != run.manifest["digests"].get(name)
             for name in ("responses", "stimuli")

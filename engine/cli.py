@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import os
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -14,6 +15,9 @@ from engine.commands.measure import bench, check
 from engine.commands.networks import convert_weights, list_
 from engine.commands.recordings import check_data, fetch
 from engine.errors import EngineError
+
+_TRACEBACK = "UNITSCOPE_TRACEBACK"
+"""Set, an error that nobody foresaw is shown with where it came from."""
 
 
 class _Commands(click.Group):
@@ -33,6 +37,15 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except EngineError as error:
             raise click.ClickException(str(error)) from error
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as error:
+            if os.environ.get(_TRACEBACK):
+                raise
+            raise click.ClickException(
+                f"{type(error).__name__}: {error}. That is a fault of unitscope: please report it, with what the same "
+                f"command prints after export {_TRACEBACK}=1."
+            ) from error
 
 
 def _with_examples_in_lines(command: click.Command) -> click.Command:

@@ -113,13 +113,18 @@ def analyse_again(run: Run, group: str) -> str:
     return shlex.join(["unitscope", "analyse", run.digest[:12], name, *seed, *settings])
 
 
-def as_csv(table: pd.DataFrame) -> bytes:
-    """Return a table as CSV in UTF-8; text that a spreadsheet would run as a formula gets an apostrophe before it."""
+def as_csv(table: pd.DataFrame, provenance: str = "") -> bytes:
+    """Return a table as CSV in UTF-8; text that a spreadsheet would run as a formula gets an apostrophe before it.
+
+    ``provenance`` is a line above the names of the columns, after "# ": ``pandas.read_csv(file, skiprows=1)``.
+    """
     safe = table.copy()
     for name in safe.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in safe.dtypes]]:
         safe[name] = [_inert(value) for value in safe[name]]
     safe.columns = [_inert(name) for name in safe.columns]
     written = io.StringIO()
+    if provenance:
+        written.write(f"# {' '.join(provenance.split())}\n")
     safe.to_csv(written, index=False)
     return written.getvalue().encode("utf-8")
 

@@ -67,9 +67,12 @@ def try_runs(root: Path, *, seconds: float, told: Callable[[str], None]) -> Iter
             continue
         told(f"reading run {number + 1} of {len(table)}")
         is_read = time.monotonic() < end
-        problem = row["status"] if row["status"] != "complete" else _problem(root, row["digest"], is_read=is_read)
+        folder, problem = root / "runs" / row["digest"], row["status"]
+        if problem == "complete":
+            folder = store.open_run(row["digest"], root).path  # a copied run may have a folder of another name
+            problem = _problem(folder, is_read=is_read)
         n_read, n_sized = n_read + is_read, n_sized + (not is_read)
-        n_bytes += sum(path.stat().st_size for path in (root / "runs" / row["digest"]).rglob("*") if path.is_file())
+        n_bytes += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         if problem:
             n_damaged += 1
             name = f"{row['network']}@{row['recording']} {row['digest'][:12]}".strip("@ ")
@@ -88,9 +91,9 @@ def write_on(root: Path) -> None:
             print(_READY, flush=True)
 
 
-def _problem(root: Path, digest: str, *, is_read: bool) -> str:
+def _problem(folder: Path, *, is_read: bool) -> str:
     try:
-        run = Run(root / "runs" / digest)
+        run = Run(folder)
         for name in run.names:
             run.require(name, up_to=None if is_read else 0)
     except StoreError as error:

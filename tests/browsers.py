@@ -70,6 +70,14 @@ def cookie_of(server: Server) -> str:
     return answer.headers["Set-Cookie"].partition(";")[0]
 
 
+SHOWN = """() => [...document.querySelectorAll('*')].flatMap(function walk(e) {
+  const inside = e.shadowRoot ? [...e.shadowRoot.querySelectorAll('*')].flatMap(walk) : [];
+  if (!e.matches('.page[data-page]') || !e.checkVisibility()) return inside;
+  return [[e.dataset.page, e.getBoundingClientRect().top < innerHeight], ...inside];
+})"""
+"""Every page that is laid out, and whether it begins in the window: Playwright takes what is out of reach for seen."""
+
+
 class Visit:
     """A fresh browser profile on the page, and everything that went wrong in it."""
 
@@ -108,6 +116,9 @@ class Visit:
 
     def sees(self, text: str, within: str = "body") -> None:
         self.page.locator(within).filter(has_text=text).first.wait_for(timeout=15_000)
+
+    def shown_pages(self) -> list[list]:
+        return self.page.evaluate(SHOWN)
 
     def close(self) -> None:
         self.context.close()

@@ -22,7 +22,7 @@ def keys_html(keys: Sequence[Key], colours: Mapping[str, str]) -> str:
         f"{_picture(key.shape, f'var(--us-{colours.get(key.token, key.token)})')}{escape(key.label)}</span>"
         for key in keys
     )
-    style = "font:400 11px/18px var(--us-font);color:var(--us-text2);height:18px;overflow:hidden"
+    style = "font:400 11px/18px var(--us-font);color:var(--us-text2);min-height:18px;display:flex;flex-wrap:wrap"
     return f'<div class="us-keys" style="{style}">{written}</div>'
 
 

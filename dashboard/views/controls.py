@@ -20,6 +20,9 @@ BELOW = {
 }
 """Choosing the one lets go of the others, unless the same action chooses them too."""
 
+STEPS = ("site", "rank", "layer", "feature_map", "stimulus")
+"""What is gone through one by one."""
+
 
 class Controls:
     """Turns what the browser reports into changes of the selection; what makes no sense changes nothing."""
@@ -62,7 +65,7 @@ class Controls:
         self.selection.param.update(**chosen)
 
     def step(self, name: str, by: int) -> None:
-        """Move by so many sites (best match first), ranks, layers or stimuli (strongest response first)."""
+        """Move by so many sites (best match first), ranks, layers, maps or stimuli (strongest response first)."""
         chosen = self.results.choose(self.selection)
         if chosen is None:
             return
@@ -116,7 +119,7 @@ class Controls:
 
     def _step(self, action: Mapping[str, Any]) -> None:
         name, by = action.get("name"), action.get("by")
-        if name in ("site", "rank", "layer", "stimulus") and isinstance(by, int | float) and abs(by) < 10_000:
+        if name in STEPS and isinstance(by, int | float) and abs(by) < 10_000:
             self.step(str(name), int(by))
 
     def _go_to(self, action: Mapping[str, Any]) -> None:
@@ -132,4 +135,6 @@ def _list_of(name: str, chosen: Chosen) -> tuple[Sequence[str], str]:
         return list(chosen.run.sites(chosen.region).index), chosen.site
     if name == "layer":
         return chosen.run.layers, chosen.shown_layer
+    if name == "feature_map":
+        return chosen.run.maps_of(chosen.region), chosen.shown_map
     return chosen.run.by_response(chosen.site), chosen.shown_stimulus

@@ -7,6 +7,7 @@ KEYS = (
     (("↑", "↓"), "previous, next site"),
     (("←", "→"), "better, worse match of the site"),
     (("[", "]"), "earlier, later layer"),
+    (("N", "M"), "previous, next feature map of the region’s layer"),
     (("J", "K"), "next, previous image by response"),
     (("V",), "whole images, or only the unit’s field"),
     (("/",), "search a site"),

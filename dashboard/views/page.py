@@ -200,7 +200,7 @@ def page_of(name: str, *rows: Markup) -> Markup:
 
 def panel(name: str, *, class_: str = "", body: object = None) -> Markup:
     """Return the skeleton of a panel: its head, and a slot for the figure of that name, or ``body``."""
-    inside = body if body is not None else [area(f"{name}-state", class_="state-area"), tag("div", data_slot=name)]
+    inside = body if body is not None else [area(f"{name}-state", class_="state-area"), _slot(name)]
     return tag("article", tag("div", data_area=f"{name}-head"), inside, class_=f"card {class_}".strip(), data_card=name)
 
 
@@ -211,12 +211,17 @@ def panel_of(names: Sequence[str], *, class_: str = "") -> Markup:
             "div",
             tag("div", data_area=f"{name}-head"),
             area(f"{name}-state", class_="state-area"),
-            tag("div", data_slot=name),
+            _slot(name),
             class_="one-of",
         )
         for name in names
     ]
     return tag("article", inside, class_=f"card {class_}".strip(), data_card=names[0])
+
+
+def _slot(name: str) -> Markup:
+    """Return the place of a figure, with a name for those who cannot see it."""
+    return tag("div", data_slot=name, role="group", aria_label=f"Figure: {name.replace('_', ' ')}")
 
 
 def section(title: str) -> Markup:

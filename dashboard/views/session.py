@@ -317,10 +317,10 @@ class Session:
         shown, card, table = page.shown_by(name, chosen), page.cards.get(name), page.table(name, chosen)
         parts = (shown.run.network, shown.run.recording, shown.site, name)
         file = exporting.file_name(*parts, kind=kind, is_simulated=shown.run.is_simulated)
+        told = footer.paper_footer(*page.sources(name, chosen))
         if kind == "csv" and table is not None:
-            self._download(file, as_csv(table))
+            self._download(file, as_csv(table, told))
         elif card is not None and card.shown is not None:
-            told = footer.paper_footer(*page.sources(name, chosen))
             heading = exporting.heading_of(card.module, card.data, is_selected=True)
             how = {"width": card.width, "height": card.height, "footer": told, "heading": heading}
             self._draw(file, card.shown.drawing, how)

@@ -37,13 +37,22 @@ def header(chosen: Chosen) -> Markup:
 def numbers(chosen: Chosen) -> list[Markup]:
     """Return r, held-out r, noise ceiling and chance of a site."""
     run, match = chosen.run, chosen.run.match(chosen.site, chosen.rank)
-    note = "" if chosen.rank == 0 else f"runner-up {chosen.rank}"
+    note = interval_note(chosen) if chosen.rank == 0 else f"runner-up {chosen.rank}"
     return [
         stat("r, selected and scored on all images", fixed(match["correlation"]), note, kind="strong"),
         stat("held-out r", fixed(match["held_out"]), folds_note(run), kind="strong"),
         ceiling_note(run, _ceiling(chosen)),
         stat("chance, 95%", fixed(run.chance(chosen.region)[0]), f"best of {short(run.n_units)}"),
     ]
+
+
+def interval_note(chosen: Chosen) -> str:
+    """Return the 95 % interval of r over the images; nothing where it was not computed or there is none."""
+    if not chosen.run.has("intervals"):
+        return ""
+    one = chosen.run.dataset("intervals").sel(site=chosen.site)
+    low, high = float(one["correlation_low"]), float(one["correlation_high"])
+    return f"[{fixed(low)}, {fixed(high)}]" if np.isfinite(low) and np.isfinite(high) else ""
 
 
 def opener() -> Markup:

@@ -20,7 +20,9 @@ WEIGHTS = click.option(
     "--weights",
     help="pretrained, random, or a file.  [default: pretrained; torchvision's and timm's networks need a choice]",
 )
-WEIGHTS_SEED = click.option("--weights-seed", default=0, show_default=True, help="Of random weights.")
+WEIGHTS_SEED = click.option(
+    "--weights-seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of random weights."
+)
 LAYERS = click.option("--layers", help="Only these, names or patterns separated by commas, as in 'features.*,fc'.")
 
 SAID = ("images", "stimulus_set", "order", "region", "size_deg", "window_ms", "name", "allow_subset")

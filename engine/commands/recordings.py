@@ -54,6 +54,8 @@ def fetch(collection: str, sessions: tuple[str, ...], source: Path | None) -> No
     unitscope fetch cowley-v4 190923 --from DIR
     unitscope fetch majajhong2015                Brain-Score's public V4 and IT: variations 0 and 3
     unitscope fetch majajhong2015 --from ~/.brainio
+
+    The download of majajhong2015 could not be tried against its publisher yet: it is untested. --from is tested.
     """
     for name in engine.fetch(collection, sessions or None, source=source):
         click.echo(name)

@@ -89,7 +89,8 @@ def find_table(folder: Path, images: Path | None, published: str) -> Path | None
     ]
     places = [folder / name for name in names]
     if images is not None:
-        places += [images.with_suffix(".csv"), *(images / name for name in names)]
+        named = [images.with_suffix(".csv")] if images.name else []  # "." and "/" have no name
+        places += [*named, *(images / name for name in names)]
     found = list(dict.fromkeys(place for place in places if place.is_file()))
     if len(found) > 1:
         raise RecordingError(

@@ -26,6 +26,7 @@ import numpy as np
 import psutil
 import pytest
 
+from dashboard.state import PAGES
 from tests.benchmarks.visitors import Visitor, act, let_in, visit
 from tests.browsers import CHROMIUM, FLAGS
 from tests.dashboard.conftest import build_run
@@ -33,7 +34,7 @@ from tests.dashboard.stores import put
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(3600),
+    pytest.mark.timeout(7200),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),  # clients that were cut off
 ]
 
@@ -199,16 +200,17 @@ def test_fifty_visitors_beside_a_job(server, tmp_path, capsys):
 
 
 def test_sessions_that_come_and_go_leave_nothing(server, capsys):
-    n_sessions, at_a_time = int(os.environ.get("UNITSCOPE_SESSIONS", 500)), 10
+    n_sessions, at_a_time, pages = int(os.environ.get("UNITSCOPE_SESSIONS", 5000)), 10, list(PAGES)
 
     async def come_and_go(count: int) -> None:
         carried = await let_in(server.address)
         for first in range(0, count, at_a_time):
-            opened = [
-                visit(server.base, carried, page="site", site=f"site{(first + k) % 48:02d}") for k in range(at_a_time)
-            ]
+            places = [(pages[k % len(pages)], f"site{k % 48:02d}") for k in range(first, first + at_a_time)]
+            opened = [visit(server.base, carried, page=page, site=site) for page, site in places]
             for visitor in await asyncio.gather(*opened):
                 visitor.connection.close()
+            if first % 500 == 0 and first:
+                told(capsys, f"{first} sessions, {server.rss / MB:.0f} MB while they come and go")
             await _until_room(server)
 
     asyncio.run(come_and_go(100))

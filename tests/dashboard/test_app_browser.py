@@ -11,11 +11,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import engine
 from dashboard.views.session import Session
-from tests.browsers import Visit, served
+from tests.browsers import Visit, entry, served
+from tests.dashboard.stores import damage, put
 from tests.engine.worked_example import activations, images, planted_recording, tiny_network
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
@@ -27,6 +29,18 @@ SOURCES = """() => Bokeh.documents[0].all_models ? [...Bokeh.documents[0].all_mo
   .filter(m => m.type === 'Figure' || m.type === 'Plot')
   .map(f => ({labels: [...f.below, ...f.left].map(a => a.axis_label?.text ?? a.axis_label),
               texts: f.renderers.flatMap(r => [...(r.data_source?.data?.text ?? [])])})) : []"""
+
+# The image with the second strongest response of the site, and where its point is, in px from the figure's corner.
+SECOND_FAVOURITE = """() => {
+  const models = [...Bokeh.documents[0].all_models];
+  const figure = models.find((m) => m.type === 'Figure' && [...m.left].some((a) => /Matched unit/.test(a.axis_label)));
+  const {data_source} = figure.renderers.find((r) => r.data_source.get_column('key'));
+  const [key, x, y] = ['key', 'x', 'y'].map((name) => data_source.get_column(name));
+  const at = [...x.keys()].sort((i, j) => x[j] - x[i])[1];
+  const {x_range, y_range, inner_width, inner_height, min_border_left, min_border_top} = figure;
+  return [key[at], min_border_left + inner_width * (x[at] - x_range.start) / (x_range.end - x_range.start),
+          min_border_top + inner_height * (y_range.end - y[at]) / (y_range.end - y_range.start)];
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +117,16 @@ def test_a_tap_on_a_favourite_reaches_header_scatter_and_address(visit):
     assert page.page.locator(f".thumb[data-stimulus={stimulus}]").first.get_attribute("aria-pressed") == "true"
 
 
+def test_a_tap_on_a_point_of_the_scatter_chooses_its_image(visit):
+    page = visit("?page=site&network=tiny&recording=planted&site=site1")
+    stimulus, x, y = page.page.evaluate(SECOND_FAVOURITE)
+    assert stimulus not in page.page.locator("[data-area=stimulus-head]").inner_text()
+    frame = page.page.locator("[data-slot=responses] canvas").first.bounding_box()
+    page.page.mouse.click(frame["x"] + x, frame["y"] + y)
+    page.until(stimulus=stimulus)
+    page.sees(stimulus, "[data-area=stimulus-head]")
+
+
 def test_a_tap_on_the_rail_opens_the_site_in_every_view(visit):
     page = visit("?page=site&network=tiny&recording=planted&region=V4")
     first = page.chosen("site")
@@ -168,9 +192,11 @@ def test_back_returns_to_what_was_chosen_before(visit):
     page.page.locator("[data-page=runner-ups].tab").click()
     page.until(page="runner-ups")
     page.sees("Top ", "[data-area=table-head]")
+    assert page.shown_pages() == [["runner-ups", True]]
     page.page.go_back()
     page.until(page="site")
     page.page.locator("[data-card=favourites]").wait_for(state="visible")
+    assert page.shown_pages() == [["site", True]]
     page.page.go_forward()
     page.until(page="runner-ups")
     page.page.locator("[data-area=table]").wait_for(state="visible")
@@ -197,6 +223,20 @@ def test_help_and_export_of_a_panel(visit):
         page.page.locator("[data-menu=layers-export] [data-kind=csv]").click()
     assert download.value.suggested_filename == "tiny_planted_site1_layers.csv"
     assert "correlation" in Path(download.value.path()).read_text(encoding="utf-8")
+
+
+def test_r_is_computed_again_from_an_exported_csv(visit, store):
+    page = visit("?page=site&network=tiny&recording=planted&site=site1")
+    page.page.locator("[data-menu-name=responses-export]").click()
+    with page.page.expect_download(timeout=20_000) as download:
+        page.page.locator("[data-menu=responses-export] [data-kind=csv]").click()
+    file = Path(download.value.path())
+    assert file.read_text(encoding="utf-8").startswith("# planted")
+    table = pd.read_csv(file, skiprows=1)
+    r = np.corrcoef(table["site_sd"], table["unit_sd"])[0, 1]
+    best = engine.open_run("tiny@planted", store).dataset("matches").sel(site="site1").isel(rank=0)
+    assert r == pytest.approx(float(best["correlation"]), abs=1e-6)
+    page.sees(f"{r:.2f}", "[data-area=header]")
 
 
 def test_a_drawn_file_comes_from_a_process_beside_the_server(visit):
@@ -263,6 +303,20 @@ def test_the_planted_unit_is_what_the_page_shows(visit, store):
     page = visit("?page=site&network=tiny&recording=planted&region=V4&site=site2")
     best = engine.open_run("tiny@planted", store).dataset("matches").sel(site="site2").isel(rank=0)
     page.sees(f"map {int(best['channel'])}", "[data-area=header]")
+
+
+@pytest.mark.parametrize(("is_there", "told"), [(False, "No run yet in this store"), (True, "A run cannot be shown")])
+def test_a_store_without_a_run_that_can_be_shown_says_what_to_do(chromium, tmp_path, run_datasets, is_there, told):
+    if is_there:
+        damage(put(tmp_path, run_datasets), "matches/correlation").unlink()
+    with served(tmp_path) as server:
+        shown, wrong = chromium.new_page(), []
+        shown.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
+        shown.goto(entry(server))
+        shown.get_by_text(told).first.wait_for(timeout=30_000)
+        assert "unitscope" in shown.locator("code").first.inner_text()
+        shown.close()
+    assert wrong == []
 
 
 def answers(port: int) -> bool:

@@ -15,6 +15,12 @@ def test_serving_other_machines_is_refused_unless_it_is_said():
     assert "--allow-remote" in result.output
 
 
+def test_a_port_that_there_is_not_is_refused():
+    result = CliRunner().invoke(main, ["serve", "--port", "99999"])
+    assert result.exit_code == 2
+    assert "99999 is not in the range 0<=x<=65535" in result.output
+
+
 def test_matches_are_shared_out_in_one_way():
     result = CliRunner().invoke(main, ["serve", "--workers", "2", "--scheduler", "tcp://10.0.0.1:8786"])
     assert result.exit_code == 2

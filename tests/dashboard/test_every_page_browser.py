@@ -11,7 +11,7 @@ import engine
 from dashboard.state import PAGES
 from dashboard.views.keys import GO
 from engine.analyses import TITLES
-from tests.browsers import entry, served
+from tests.browsers import SHOWN, entry, served
 from tests.engine.worked_example import activations, images, tiny_network
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
@@ -82,6 +82,7 @@ def test_every_page_is_clean_in_the_window_and_accessible(chromium, server, netw
         shown.keyboard.press(letter.lower())
         shown.locator(f".page[data-page={page}]").wait_for(timeout=30_000)
         shown.wait_for_timeout(500)
+        assert shown.evaluate(SHOWN) == [[page, True]]
         broken = Axe().run(shown, options=WCAG).response["violations"]
         told = {f"{v['id']}: {v['help']}": [node["html"][:120] for node in v["nodes"][:3]] for v in broken}
         if told or (wider := shown.evaluate(WIDER)):

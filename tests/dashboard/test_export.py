@@ -86,6 +86,15 @@ def test_the_command_lists_the_figures_and_writes_one(runs, tmp_path):
     assert "name the file: unitscope export" in nowhere.output
 
 
+@pytest.mark.parametrize("what", ["v4_against_it", "site_by_site", "--all"])
+def test_a_run_is_not_compared_with_itself(runs, tmp_path, what):
+    path = str(runs[0].path)
+    whole, one = ["--all", path, str(tmp_path / "all")], [path, what, "-o", str(tmp_path / "a.svg")]
+    arguments = whole if what == "--all" else one
+    with pytest.raises(SettingsError, match=r"comes twice: name each run once, and with --with only others\."):
+        CliRunner().invoke(export, [*arguments, "--with", path], catch_exceptions=False)
+
+
 def test_export_is_a_command_of_unitscope():
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     assert project["project"]["entry-points"]["unitscope.commands"]["export"] == "dashboard.export:export"

@@ -238,6 +238,18 @@ def test_a_run_without_the_analyses_says_what_would_make_them(tmp_path, run_data
     assert "Effective rank not computed" in text_of(session.pages["runner-ups", ""], "alike")
 
 
+def test_keys_go_through_the_feature_maps_of_the_regions_layer(made):
+    session, page = open_page(made, "feature-maps", site="a")
+    maps = chosen_of(session).run.maps_of("V4")
+    at = maps.index(chosen_of(session).shown_map)
+    by = 1 if at < len(maps) - 1 else -1
+    session.act({"do": "step", "name": "feature_map", "by": by})
+    assert chosen_of(session).feature_map == maps[at + by]
+    assert f"Map {maps[at + by]}" in text_of(page, "map-head")
+    session.act({"do": "step", "name": "feature_map", "by": 500})
+    assert chosen_of(session).feature_map == maps[-1]
+
+
 def test_the_card_of_a_layer_tells_its_numbers_and_its_sites(made):
     session, page = open_page(made, "layers", site="a")
     told = text_of(page, "layer")

@@ -1,5 +1,6 @@
 """The page of a site without a browser: fields over images, both ends of the favourites, two side by side."""
 
+import base64
 import re
 from pathlib import Path
 
@@ -235,6 +236,24 @@ def test_the_second_sides_figures_leave_the_page_under_its_name(results, monkeyp
         "SIMULATED_other_planted_site02_responses-beside.csv",
         "SIMULATED_tiny_planted_site02_favourites.csv",
     ]
+    above = [base64.b64decode(file[2]).decode().partition("\n")[0] for file in files]
+    assert all(line.startswith("# planted (SIMULATED)") for line in above)
+    assert ["Other Net" in line for line in above] == [True, False]
+
+
+def test_the_header_gives_the_interval_of_r_where_it_was_computed(tmp_path, run_datasets):
+    low = xr.DataArray(np.linspace(0.1, 0.2, 12), {"site": run_datasets["recording"]["site"].values}, ["site"])
+    intervals = xr.Dataset({"correlation_low": low, "correlation_high": low + 0.5})
+    put(tmp_path / "with", {**run_datasets, "intervals": intervals})
+    put(tmp_path / "without", run_datasets)
+    at = {"page": "site", "site": "site02"}
+    headers = [
+        text_of(page_of(Session(Results(tmp_path / store), {**at, "rank": rank}))[1]["header"])
+        for store, rank in (("with", "0"), ("with", "1"), ("without", "0"))
+    ]
+    told = f"[{float(low.sel(site='site02')):.2f}, {float(low.sel(site='site02')) + 0.5:.2f}]"
+    assert [told in header for header in headers] == [True, False, False]
+    assert "runner-up 1" in headers[1]
 
 
 def test_ticks_of_an_image_are_whole_degrees_on_both_sides_of_its_centre():

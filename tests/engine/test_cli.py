@@ -9,6 +9,7 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 import engine
 from engine.cli import main
@@ -120,6 +121,7 @@ def test_layers_can_be_chosen(saved):
         (["match", NETWORK, "SAVED", "--memory", "2MiB"], "Give memory="),
         (["match", NETWORK, "SAVED", "--layers", "conv9"], "conv"),
         (["analyse", "tiny@planted", "reliability"], "holds no runs. Make one with 'unitscope match'"),
+        (["list", "layers", NETWORK, "--weights-seed", "9" * 23], "is not in the range 0<=x<="),
         (["list", "layers"], "name the network: unitscope list layers NETWORK"),
     ],
 )
@@ -128,6 +130,28 @@ def test_what_is_wrong_is_one_sentence_that_names_the_fix(saved, arguments, mess
     assert code != 0
     assert "Traceback" not in output
     assert message in output
+
+
+def test_a_folder_without_a_name_may_hold_the_images(tmp_path, monkeypatch):
+    (tmp_path / "responses.csv").write_text("stimulus_id,a\nim0,1\nim1,2\nim2,4\n")
+    for k in range(3):
+        Image.fromarray(np.full((8, 8, 3), 60 * k, np.uint8)).save(tmp_path / f"im{k}.png")
+    monkeypatch.chdir(tmp_path)
+    code, output = run("check-data", "responses.csv", "--images", ".")
+    assert code == 0, output
+    assert "3 stimuli" in output
+
+
+def test_what_nobody_foresaw_is_one_sentence_too_and_shown_whole_on_request(monkeypatch):
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("by 0")
+
+    monkeypatch.setattr("engine.commands.networks.loaded_network", fail)
+    code, output = run("list", "layers", NETWORK)
+    assert code == 1
+    assert output.startswith("Error: ZeroDivisionError: by 0. That is a fault of unitscope")
+    monkeypatch.setenv("UNITSCOPE_TRACEBACK", "1")
+    assert isinstance(CliRunner().invoke(main, ["list", "layers", NETWORK]).exception, ZeroDivisionError)
 
 
 def test_lists_of_recordings_networks_and_layers():

@@ -105,6 +105,13 @@ def test_a_damaged_run_is_named_with_what_to_do(store):
     assert [check.is_passed for check in try_runs(store, seconds=-1, told=print)] == [False, False]
 
 
+def test_a_run_in_a_folder_of_another_name_is_read_where_it_is(store):
+    (store / "runs" / DIGEST).rename(store / "runs" / "from-a-colleague")
+    (whole,) = try_runs(store, **QUIET)
+    assert whole.is_passed
+    assert whole.found.startswith("1 runs, ")
+
+
 def test_a_store_that_cannot_be_written_says_why(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     (failed, _) = self_check._of_store(tmp_path / "file", 1.0, print)
