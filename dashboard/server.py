@@ -5,6 +5,7 @@ import logging
 import secrets
 import signal
 import socket
+import ssl
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -152,10 +153,14 @@ def make_server(
         Session(results)
         explorers.warm()
     gate = Gate(access or Access(), doors, most_sessions=most_sessions)
-    port = port or _free_port(address)
     tls = {"ssl_certfile": str(certfile), "ssl_keyfile": str(keyfile)} if certfile is not None else {}
     try:
+        port = port or _free_port(address)
         server = _listening(results, gate, port, address, tls)
+    except ssl.SSLError as error:
+        raise SettingsError(f"{certfile} and {keyfile} are no certificate with its key, in PEM: {error}.") from error
+    except socket.gaierror as error:
+        raise SettingsError(f"{address!r} is no address of this machine. Leave out --address for 127.0.0.1.") from error
     except OSError as error:
         raise SettingsError(
             f"Port {port} of {address} cannot be used ({error.strerror}). Choose another: --port 0"

@@ -114,7 +114,7 @@ def _only_window(bins: list[tuple[float, float]] | None, where: str, window_ms: 
     if bins is None:
         return window_ms or ""
     own = f"{bins[0][0]:g}-{bins[0][1]:g}"
-    if window_ms is not None and _window(window_ms) != bins[0]:
+    if window_ms is not None and window_edges(window_ms) != bins[0]:
         raise RecordingError(f"{where} was counted in {own} ms; {window_ms} cannot be had from it. Leave it out.")
     return own
 
@@ -145,7 +145,7 @@ def _chosen(bins: list[tuple[float, float]], where: str, window_ms: str | None) 
         raise RecordingError(
             f"{told}. Say which to average: --window-ms 70-170 (in Python window_ms='70-170'), made of whole bins."
         )
-    begin, end = _window(window_ms)
+    begin, end = window_edges(window_ms)
     exact = [index for index, edges in enumerate(bins) if edges == (begin, end)]
     if exact:
         return exact[:1]
@@ -161,7 +161,8 @@ def _told(bins: list[tuple[float, float]]) -> str:
     return f"{', '.join(told if len(told) < 5 else [*told[:2], '...', told[-1]])} ms"
 
 
-def _window(text: str) -> tuple[float, float]:
+def window_edges(text: str) -> tuple[float, float]:
+    """Return where a window such as "70-170" begins and ends, in ms after the image came on."""
     number = r"\s*(-?\d+(?:\.\d+)?)\s*"
     found = re.fullmatch(f"{number}-{number}", text)
     if not found or float(found[1]) >= float(found[2]):

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from engine.errors import RecordingError, StimulusMismatchError
+from engine.formats.assemblies import window_edges
 from engine.formats.contents import Contents
 from engine.formats.given import NOTES, Given, Notes, read_notes, require_checksums
 from engine.formats.netcdf import read_netcdf
@@ -58,6 +59,8 @@ def arguments(path: Path, given: Given) -> dict[str, Any]:
     data, notes = _data_and_notes(path)
     require_checksums(data.parent, notes.sha256)
     said = given.over(notes.given)
+    if said.window_ms is not None:
+        window_edges(said.window_ms)  # refused before anything is read
     contents = _read(data, said.window_ms)
     names = _stimulus_names(contents, said)
     stimulus_set = _stimulus_set(contents, said, data, names)

@@ -144,6 +144,7 @@ def test_fifty_visitors_beside_a_job(server, tmp_path, capsys):
     def crowd(for_s: float) -> list[Visitor]:
         return asyncio.run(act(server.address, sites, N_VISITORS, 5, for_s))
 
+    empty = server.rss
     with job() as working:
         _, alone = n_done(working, lambda: time.sleep(15))
         with sync_playwright() as driver:
@@ -166,7 +167,7 @@ def test_fifty_visitors_beside_a_job(server, tmp_path, capsys):
             assert others.stdout is not None
             assert others.stdout.readline().strip() == "all here"
             time.sleep(10)  # until the last of their pages is drawn
-            opening = server.ask("block")
+            opening, held = server.ask("block"), (server.rss - empty) / MB
 
             blocks = []
 
@@ -192,7 +193,9 @@ def test_fifty_visitors_beside_a_job(server, tmp_path, capsys):
         capsys,
         f"job alone {alone:.2f} processor s/s, beside {beside:.2f}: {100 * slower:.0f} % slower; foreign {foreign}",
     )
+    told(capsys, f"50 sessions hold {held:.0f} MB (aim 400)")
     assert foreign == []
+    assert held < 400
     assert np.percentile(took + in_browser, 95) < 1
     assert np.percentile(took + in_browser, 99) < 3
     assert slower < 0.3

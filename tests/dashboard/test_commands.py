@@ -4,7 +4,9 @@ import pytest
 from click.testing import CliRunner
 
 import engine
+from dashboard.server import make_server
 from engine.cli import main
+from engine.errors import SettingsError
 from engine.world import ground_truth
 
 
@@ -19,6 +21,19 @@ def test_a_port_that_there_is_not_is_refused():
     result = CliRunner().invoke(main, ["serve", "--port", "99999"])
     assert result.exit_code == 2
     assert "99999 is not in the range 0<=x<=65535" in result.output
+
+
+def test_an_address_and_a_certificate_that_are_none_are_named(tmp_path):
+    pem, serve = tmp_path / "one.pem", ["serve", "--store", str(tmp_path / "store"), "--port", "0"]
+    pem.write_text("no certificate")
+    tls = ["--certfile", str(pem), "--keyfile", str(pem)]
+    unreadable = CliRunner().invoke(main, [*serve, *tls])
+    assert unreadable.exit_code == 1
+    assert f"{pem} and {pem} are no certificate with its key, in PEM" in unreadable.output
+    with pytest.raises(SettingsError, match=r"'no\.such\.invalid' is no address of this machine"):
+        make_server(
+            tmp_path / "store", address="no.such.invalid", warm=False, allow_remote=True, behind_proxy=["https://a.org"]
+        )
 
 
 def test_matches_are_shared_out_in_one_way():

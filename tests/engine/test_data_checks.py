@@ -155,7 +155,7 @@ def test_the_command_says_what_is_wrong_in_one_sentence(tmp_path):
         (["nowhere.nc"], "There is no recording 'nowhere.nc'. Known names: builtin"),
         ([tmp_path / "wide.csv"], "holds no images, and none lie beside it as images/, images.zip, stimuli/"),
         ([tmp_path / "wide.csv", "--images", tmp_path / "no"], "There are no images at"),
-        ([tmp_path / "wide.csv", "--window-ms", "soon"], "holds no images"),
+        ([tmp_path / "wide.csv", "--window-ms", "soon"], "window_ms must be like '70-170'"),
     ]:
         code, told = run("check-data", *arguments)
         assert (code, "Traceback" in told) == (1, False)

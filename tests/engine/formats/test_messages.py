@@ -136,6 +136,7 @@ def test_an_npz_may_say_everything(tmp_path):
     refused(tmp_path / "x.npz", r"says that its sites are in IT, V4; region='V4' is for files that do not", region="V4")
     refused(tmp_path / "x.npz", r"stimuli are said to be 4 and 8 degrees wide", size_deg=4)
     refused(tmp_path / "x.npz", r"was counted in 70-170 ms; window_ms=0-50 contradicts it", window_ms="0-50")
+    refused(tmp_path / "x.npz", r"window_ms must be like '70-170' \(from, to, in ms.*got '1-2-3'", window_ms="1-2-3")
     refused(tmp_path / "x.npz", r"has ids of its own; an order \(o\.txt\) is for files without", order="o.txt")
     refused(tmp_path / "x.npz", r"there is no 'colour'\. What can be said: images, stimulus_set, order, ", colour="red")
 
@@ -176,7 +177,7 @@ def test_time_bins_are_averaged_only_in_a_window_of_whole_ones(place):
     )
     for window in ("60-90", "50-160", "150-170"):
         refused(place / "x.nc", rf"{window} ms is not made of whole ones side by side", window_ms=window)
-    for window in ("soon", "90-70", "70"):
+    for window in ("soon", "90-70", "70", "1-2-3"):
         refused(place / "x.nc", r"window_ms must be like '70-170' \(from, to, in ms", window_ms=window)
     np.testing.assert_array_equal(open_recording(place / "x.nc", window_ms="70-110").data["response"].shape, (4, 3))
     write_assembly(place / "y.nc", assembly(IDS, RESPONSES))
