@@ -215,13 +215,7 @@ def require_same_recording(run: Run, others: Sequence[Run]) -> None:
     SettingsError
         If a run comes twice.
     """
-    digests = [one.digest for one in (run, *others)]
     for other in others:
-        if digests.count(other.digest) > 1:
-            raise SettingsError(
-                f"run {other.digest[:12]} ({other.network}@{other.recording}) comes twice: name each run once, and "
-                "with --with only others."
-            )
         if any(
             other.manifest["digests"].get(name) != run.manifest["digests"].get(name)
             for name in ("responses", "stimuli")
@@ -230,6 +224,13 @@ def require_same_recording(run: Run, others: Sequence[Run]) -> None:
                 f"run {other.digest[:12]} is of recording {other.recording}, run {run.digest[:12]} of {run.recording}: "
                 "networks are compared on one recording."
             )
+    digests = [one.digest for one in (run, *others)]
+    twice = next((other for other in others if digests.count(other.digest) > 1), None)
+    if twice is not None:
+        raise SettingsError(
+            f"run {twice.digest[:12]} ({twice.network}@{twice.recording}) comes twice: name each run once, and with "
+            "--with only others."
+        )
 
 
 def _region(run: OpenRun, figure: Figure, region: str | None, site: str | None) -> str:

@@ -53,7 +53,7 @@ def test_a_comparison_is_entered_from_the_menu_and_left_with_escape_and_back(chr
     visit.until(beside_network="other")
     visit.sees("Tiny Net and Other Net", "h1")
     for panel in ("responses", "layers", "responses-beside", "layers-beside"):
-        visit.page.locator(f"[data-card={panel}] canvas").first.wait_for(timeout=15_000)
+        visit.page.locator(f"[data-card={panel}] canvas:visible").first.wait_for(timeout=15_000)
     thumb = visit.page.locator("[data-card=favourites-beside] .thumb").nth(2)
     stimulus = thumb.get_attribute("data-stimulus")
     thumb.click()
