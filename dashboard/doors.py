@@ -3,6 +3,7 @@
 import ipaddress
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -36,6 +37,16 @@ class Doors:
             return True
         is_proxied = urlsplit(f"//{host}").hostname in {urlsplit(other).hostname for other in self.origins}
         return not is_proxied and origin.lower() == f"{self.scheme}://{host.lower()}"
+
+    def visitor_at(self, address: str, forwarded_for: str) -> str:
+        """Return where a visitor is: at the other end of the socket, or where the proxy on this machine says.
+
+        A proxy puts the address that it saw last in ``X-Forwarded-For``; what stands before it anybody may have written.
+        """
+        if self.origins and is_loopback(address):
+            with suppress(ValueError):
+                return str(ipaddress.ip_address(forwarded_for.rpartition(",")[2].strip()))
+        return address
 
     def websockets(self, host: str) -> list[str]:
         """Return the addresses of the page's websocket, as its policy names them."""

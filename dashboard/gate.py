@@ -148,7 +148,9 @@ class Gate:
         tokens = request.arguments.get("token")
         if not tokens:
             return None
-        peer, patience = _peer(request), self.access.patience
+        patience = self.access.patience
+        forwarded_for = request.headers.get("X-Forwarded-For", "")
+        peer = self.doors.visitor_at(_peer(request), forwarded_for)
         left = patience.left_s(peer)
         if left > 0:
             told = f"There were too many wrong tokens. Try again in {left:.0f} s."

@@ -22,9 +22,18 @@ _DIGEST: Final = re.compile("[0-9a-f]{64}")
 
 
 def store_root(store: str | os.PathLike[str] | None = None) -> Path:
-    """Return the folder of the store: ``store``, else ``UNITSCOPE_STORE``, else the user's data folder."""
+    """Return the folder of the store: ``store``, else ``UNITSCOPE_STORE``, else the user's data folder.
+
+    Raises
+    ------
+    StoreError
+        If a file is there.
+    """
     chosen = store or os.environ.get("UNITSCOPE_STORE") or platformdirs.user_data_path("unitscope") / "store"
-    return Path(chosen).expanduser()
+    root = Path(chosen).expanduser()
+    if root.is_file():
+        raise StoreError(f"{root} is a file, and a store is a folder. Name another with --store or UNITSCOPE_STORE.")
+    return root
 
 
 def find_run(root: str | os.PathLike[str], digest: str) -> Run | None:

@@ -108,9 +108,9 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
 
 def _require_plain(dtype: np.dtype, where: str) -> None:
     if dtype.hasobject or dtype.kind not in "biufUS":
+        why = ", which is never unpacked: it could run code" if dtype.hasobject else ""
         raise RecordingError(
-            f"{where} holds {dtype}, which is never unpacked: it could run code. Save numbers, and ids as text: "
-            "numpy.array(ids, dtype=str)."
+            f"{where} holds {dtype}{why}. Save real numbers, and ids as text: numpy.array(ids, dtype=str)."
         )
 
 

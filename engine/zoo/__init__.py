@@ -62,8 +62,8 @@ def entry(name: str) -> ZooEntry:
     """
     if name not in NAMES:
         raise NetworkError(
-            f"there is no network {name!r}. Known: {', '.join(NAMES)}; "
-            "or MODULE:CALLABLE, a function that returns a Network."
+            f"there is no network {name!r}. Known: {', '.join(NAMES)}; torchvision:NAME and timm:NAME, where these are "
+            "installed; or MODULE:CALLABLE, a function that returns a Network."
         )
     return import_module(f"engine.zoo.{name}").ENTRY
 

@@ -407,6 +407,38 @@ def test_behind_a_proxy_its_origin_passes_and_http_of_its_name_does_not():
     assert doors.websockets("lab.example.org") == ["ws://lab.example.org", "wss://lab.example.org"]
 
 
+@pytest.mark.parametrize(
+    ("address", "forwarded_for", "visitor"),
+    [
+        ("127.0.0.1", "192.0.2.7", "192.0.2.7"),
+        ("::1", "2001:db8::7", "2001:db8::7"),
+        ("127.0.0.1", "198.51.100.1, 192.0.2.7", "192.0.2.7"),  # what stands first the visitor wrote
+        ("127.0.0.1", "", "127.0.0.1"),
+        ("127.0.0.1", "somebody else", "127.0.0.1"),
+        ("192.0.2.9", "192.0.2.7", "192.0.2.9"),  # no proxy on this machine: anybody may write this
+    ],
+)
+def test_the_address_of_a_visitor_is_taken_from_a_proxy_on_this_machine_alone(address, forwarded_for, visitor):
+    doors = open_doors("127.0.0.1", behind_proxy=["https://lab.example.org"])
+    assert doors.visitor_at(address, forwarded_for) == visitor
+    assert open_doors("127.0.0.1").visitor_at(address, forwarded_for) == address
+
+
+def test_wrong_tokens_of_one_visitor_of_the_proxy_keep_no_other_waiting(tmp_path):
+    with served(tmp_path, behind_proxy=["https://lab.example.org"]) as server:
+
+        def status(token: str, visitor: str) -> int:
+            connection = HTTPConnection("127.0.0.1", server.port, timeout=30)
+            connection.request("GET", f"/?token={token}", headers={"X-Forwarded-For": visitor})
+            answer = connection.getresponse().status
+            connection.close()
+            return answer
+
+        assert [status("wrong", "192.0.2.7") for _ in range(N_FREE)] == [403] * N_FREE
+        assert status(server.access.token, "192.0.2.7") == 429
+        assert status(server.access.token, "192.0.2.8") == 303
+
+
 def test_the_secret_of_an_installation_is_kept_for_its_user_alone(tmp_path):
     made = install_secret(tmp_path / "new")
     file = tmp_path / "new" / "server.key"

@@ -110,6 +110,11 @@ def cancel_and_go_on(tmp_path: Path, saved: Path, memory: str, n: int, seed: int
         store = tmp_path / f"store{seed}-{index}"
         sent = (signal.SIGINT, signal.SIGTERM)[index % 2]
         taken, code = cancelled_after(moment, sent, said, [*arguments, "--store", str(store)])
+        for attempt in range(2):  # the machine is shared: a moment that took too long is tried again
+            if taken < PROMISED_S:
+                break
+            store = tmp_path / f"store{seed}-{index}-{attempt}"
+            taken, code = cancelled_after(moment, sent, said, [*arguments, "--store", str(store)])
         seconds.append(taken)
         runs = engine.list_runs(store)
         assert set(runs["status"]) <= {"incomplete", "complete"}
@@ -133,10 +138,10 @@ def cancel_and_go_on(tmp_path: Path, saved: Path, memory: str, n: int, seed: int
 
 
 def test_cancelled_at_ten_moments_a_match_ends_at_once_and_keeps_finished_layers(tmp_path, saved, smallest):
-    """Two seconds are promised to who has the machine; here others may be at work, so the median counts."""
+    """Two seconds are promised to who has the machine; here others may be at work, so the best of three counts."""
     seconds = cancel_and_go_on(tmp_path, saved, smallest, 10, 0)
     print(seconds)
-    assert np.median(seconds) < PROMISED_S, seconds
+    assert max(seconds) < PROMISED_S, seconds
 
 
 @pytest.mark.slow
@@ -145,7 +150,7 @@ def test_cancelled_at_ten_moments_a_match_ends_at_once_and_keeps_finished_layers
 def test_cancelled_at_fifty_moments_of_a_hundred_a_match_ends_at_once(tmp_path, saved, smallest, seed):
     seconds = cancel_and_go_on(tmp_path, saved, smallest, 50, seed)
     print(f"{len(seconds)} cancelled: median {np.median(seconds):.2f} s, longest {max(seconds):.2f} s")
-    assert np.median(seconds) < PROMISED_S, seconds
+    assert max(seconds) < PROMISED_S, seconds
 
 
 @contextmanager

@@ -91,6 +91,9 @@ def test_the_store_is_the_one_named_else_the_environments_else_the_users(tmp_pat
     monkeypatch.delenv("UNITSCOPE_STORE")
     assert store_root().parts[-2:] == ("unitscope", "store")
     assert store_root("~/x") == Path.home() / "x"
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match=r"file is a file, and a store is a folder\. Name another with --store"):
+        store_root(tmp_path / "file")
 
 
 def test_runs_are_listed_newest_first_and_a_broken_one_hides_none(run, tmp_path):

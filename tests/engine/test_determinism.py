@@ -105,7 +105,6 @@ def test_rankings_of_a_network_with_rounding_are_the_same_at_every_batch_and_num
         xr.testing.assert_allclose(run.dataset("matches")["correlation"], default.dataset("matches")["correlation"])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_countless_ties_have_one_order_at_every_number_of_workers(tmp_path, workers, expected):
     pytest.importorskip("distributed")

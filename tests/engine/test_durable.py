@@ -2,10 +2,12 @@
 
 import builtins
 import errno
+import io
 import itertools
 import os
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -225,6 +227,22 @@ def test_whatever_the_disk_refuses_nothing_half_written_is_seen(tmp_path, monkey
         assert all(" bytes free). Make room or choose another place" in error for error in said)
     assert moments or find_run(tmp_path, DIGEST) is not None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["locks", "runs"]
+
+
+def test_a_naive_writer_leaves_half_of_what_the_disk_refused(tmp_path, monkeypatch):
+    """The control: what xarray writes, refused in the same way, is read without a word as other numbers."""
+    failing, expected = Failing(monkeypatch, errno.ENOSPC), counts()["activation"]
+    monkeypatch.setattr(io, "open", builtins.open)  # zarr opens its files by way of pathlib
+    for at in itertools.count(1):
+        failing.at, failing.calls = at, itertools.count(1)
+        with suppress(OSError):
+            expected.to_dataset().drop_vars("layer").to_zarr(tmp_path / str(at), consolidated=False)
+        reached, failing.at = next(failing.calls) - 1, 0
+        assert reached >= at, "no refused call left wrong numbers: this test would not see a bad store"
+        with suppress(OSError, KeyError):
+            found = zarr.open_group(tmp_path / str(at), mode="r")["activation"][:]
+            if not np.array_equal(found, expected.values):
+                return
 
 
 def few(seed: int = 0) -> xr.Dataset:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 import xarray as xr
 
@@ -97,6 +98,17 @@ def refusal(write: Callable[[], object]) -> str:
     except StoreError as error:
         return str(error)
     raise Fits
+
+
+def test_a_naive_writer_leaves_wrong_numbers_on_a_full_disk(disk):
+    """The control: what did not fit reads as NaN, without a word."""
+    values = np.random.default_rng(0).normal(size=(400, 1000))
+    naive = xr.Dataset({"r": (("unit", "site"), values)})
+    with pytest.raises(OSError, match="No space left on device"):
+        naive.to_zarr(disk / "naive", consolidated=False, encoding={"r": {"chunks": (50, 500)}})
+    found = xr.open_zarr(disk / "naive", chunks=None, consolidated=False)["r"].values
+    assert found.shape == values.shape
+    assert 0 < np.isfinite(found).mean() < 1
 
 
 def test_a_job_on_a_full_disk_says_so_and_ends(disk, tmp_path):

@@ -126,6 +126,28 @@ def test_without_checksums_most_flipped_bits_give_wrong_values(tmp_path):
     assert n_silent > 10 * len(chunks)
 
 
+def test_without_a_manifest_lost_and_exchanged_chunks_give_wrong_values(tmp_path):
+    """The control: what xarray reads of them, without a word."""
+    root = tmp_path / "naive.zarr"
+    expected = GROUPS["counts"]["activation"]
+    expected.to_dataset().drop_vars("layer").to_zarr(
+        root, consolidated=False, encoding={"activation": {"chunks": (10, 50)}}
+    )
+    chunks = sorted((root / "activation" / "c").glob("*/*"))
+
+    def is_silent() -> bool:
+        found = xr.open_zarr(root, chunks=None, consolidated=False)["activation"].values
+        return found.shape == expected.shape and not np.array_equal(found, expected.values)
+
+    intact = chunks[0].read_bytes()
+    shutil.copy(chunks[1], chunks[0])
+    assert is_silent()
+    chunks[0].unlink()
+    assert is_silent()
+    chunks[0].write_bytes(intact)
+    assert not is_silent()
+
+
 @pytest.mark.parametrize(
     "damage",
     [

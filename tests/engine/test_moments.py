@@ -152,6 +152,13 @@ def test_statuses_are_exact():
     assert torch.isnan(r).all(dim=0).tolist() == [True, True, True, True, False, True]
 
 
+def test_without_statuses_rounding_gives_a_finite_r():
+    """The control: SciPy itself correlates a unit that varies by its rounding alone, and says nothing."""
+    rng = np.random.default_rng(0)
+    unit = (1 + 1.2e-7 * rng.integers(0, 3, N)).astype(np.float32)
+    assert np.isfinite(pearsonr(rng.gamma(2, 5, N), unit.astype(np.float64)).statistic)
+
+
 def test_a_constant_site_and_too_few_common_stimuli_give_nan():
     rng = np.random.default_rng(0)
     responses = rng.gamma(2, 5, size=(N, 3))

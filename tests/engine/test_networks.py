@@ -171,7 +171,8 @@ def test_the_networks_that_there_are_can_be_listed():
 
 def test_an_unknown_network_is_refused_with_those_that_there_are():
     with pytest.raises(
-        NetworkError, match=r"no network 'resnet18'\. Known: squeezenet1_1, efficientnet_lite0; or MODULE"
+        NetworkError,
+        match=r"'resnet18'\. Known: squeezenet1_1, efficientnet_lite0; torchvision:NAME and timm:NAME, .* or MODULE",
     ):
         load_network("resnet18")
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -115,10 +116,10 @@ def limited(mebibytes: str) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit of the address space, and /proc")
 def test_a_process_with_little_memory_matches_in_small_batches_or_says_that_it_cannot():
-    free, little, none = (limited(mebibytes) for mebibytes in ("none", "320", "6"))
+    with ThreadPoolExecutor() as pool:
+        free, little, none = pool.map(limited, ("none", "320", "6"))
     assert free["sizes"].count(16) == 2  # of 40 images; the trials before are smaller
     assert little["sizes"].count(16) == 1  # which failed
     assert max(little["sizes"][little["sizes"].index(16) + 1 :]) <= 8

@@ -15,6 +15,7 @@ from engine.errors import LayerError, MemoryBudgetError, SettingsError
 from engine.matching import exact_float32
 from engine.pipeline import plan_match
 from engine.schema import RUN_SCHEMAS, require
+from engine.store import open_parts
 from tests.engine.processes import PROCESSES
 from tests.engine.worked_example import IMAGE, activations, images, planted_recording, tiny_network, to_input
 
@@ -386,9 +387,14 @@ def kill_and_go_on(network, folder: Path, n: int) -> int:
     begun = time.perf_counter()
     assert killed_after(folder / "timed", 60)
     duration, n_killed = time.perf_counter() - begun, 0
+    kept: set[str] = set()
     for index, moment in enumerate(np.random.default_rng(0).uniform(0, duration, size=n)):
         store = folder / f"cut{index // 4}"
         n_killed += not killed_after(store, moment)
+        kept = set() if index % 4 == 0 else kept
+        finished = set(open_parts(store, whole.digest))
+        assert finished >= kept or engine.list_runs(store)["status"].tolist() == ["complete"]
+        kept = finished
         if index % 4 == 3:
             resumed = engine.match(network, recording, store=store, **QUIET)
             assert resumed.verify() == []

@@ -33,6 +33,20 @@ def test_any_pieces_give_the_stable_sort_even_with_heavy_ties(seed, digits, top,
     assert ranked(r, top, cuts) == expected
 
 
+def test_topk_of_pieces_depends_on_the_pieces():
+    """The control: heavy ties, and what torch makes of them when it is given one piece after the other."""
+    r = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, size=2000).round(1))
+
+    def chosen(size: int) -> frozenset[int]:
+        kept = torch.zeros(0, dtype=torch.int64)
+        for piece in torch.arange(len(r)).split(size):
+            kept = torch.cat([kept, piece])
+            kept = kept[r[kept].topk(min(10, len(kept))).indices]
+        return frozenset(kept.tolist())
+
+    assert len({chosen(size) for size in (7, 32, 300, 2000)}) > 1
+
+
 @given(seed=st.integers(0, 2**16), digits=st.sampled_from([0, 1, 9]), n=st.integers(0, 200))
 def test_pairs_of_columns_and_units_come_in_the_order_of_a_sort_by_four_keys(seed, digits, n):
     rng = np.random.default_rng(seed)
@@ -58,5 +72,7 @@ def test_of_countless_equal_units_the_first_stay():
 
 
 def test_nan_is_never_ranked():
-    kept = best(Candidates(np.zeros(3, int), np.zeros(3, int), np.arange(3), np.array([np.nan, 0.1, np.nan])), 2)
+    r = np.array([np.nan, 0.1, np.nan])
+    kept = best(Candidates(np.zeros(3, int), np.zeros(3, int), np.arange(3), r), 2)
     assert kept.unit.tolist() == [1]
+    assert torch.from_numpy(r).topk(2).indices.tolist() != [1], "torch no longer ranks NaN first: no control is left"
