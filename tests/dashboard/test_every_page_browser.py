@@ -47,7 +47,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     other = engine.match(tiny_network(1, "tiny (random weights, seed 1)"), recording, **quiet)
     settings = {
         "comparison": {"other": other.digest},
-        "decoding": {"runs": 4, "transfer_runs": 2},
+        "decoding": {"runs": 2, "transfer_runs": 2},
         "unit_correlations": {"site": str(recording.data["site"].values[0])},
     }
     for name in TITLES:
