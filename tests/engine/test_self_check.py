@@ -114,7 +114,7 @@ def test_a_run_in_a_folder_of_another_name_is_read_where_it_is(store):
 
 def test_a_store_that_cannot_be_written_says_why(tmp_path):
     (tmp_path / "file").write_text("not a folder")
-    (failed, _) = self_check._of_store(tmp_path / "file", 1.0, print)
+    (failed, _) = self_check._of_store(tmp_path / "file" / "store", 1.0, print)
     assert failed.is_passed is False
     assert "Check the disk or choose another place with --store or UNITSCOPE_STORE" in failed.found
 
