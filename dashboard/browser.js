@@ -68,7 +68,9 @@ export function render({ model }) {
     } else if (key === "v") {
       model.send_msg({ do: "toggle-view" });
     } else if (key === "e") {
-      openExport(inside[0], pointer);
+      ofPanel(inside[0], pointer, "[data-menu-name$='-export']");
+    } else if (key === "t") {
+      ofPanel(inside[0], pointer, "[data-do=table]");
     } else if (key === "Escape") {
       if (everywhere(document, "[popover]:popover-open").next().done) model.send_msg({ do: "clear" });
       return; // the browser itself closes what is open
@@ -100,8 +102,9 @@ export function render({ model }) {
   addEventListener("resize", fit, options);
   model.send_msg({ do: "window", width: innerWidth });
 
-  model.on("msg:custom", ({ name, kind, content, sites, key }) => {
+  model.on("msg:custom", ({ name, kind, content, sites, key, opened }) => {
     if (sites) return search.take(sites, key);
+    if (opened) return openDialog(opened);
     const bytes = Uint8Array.from(atob(content), (c) => c.charCodeAt(0));
     const link = Object.assign(document.createElement("a"), {
       href: URL.createObjectURL(new Blob([bytes], { type: kind })), download: name,
@@ -187,10 +190,17 @@ function siteSearch(model) {
   };
 }
 
-// Open the export menu of the panel that has the focus, else of the one under the pointer.
-function openExport(focused, { x, y }) {
+// Open what Python has just written, with the focus where the arrow keys scroll it; closed, the focus goes back.
+function openDialog(name) {
+  const dialog = everywhere(document, `[data-menu="${name}"]`).next().value;
+  dialog?.showPopover();
+  dialog?.querySelector("[tabindex]")?.focus();
+}
+
+// Press a button of the panel that has the focus, else of the one under the pointer.
+function ofPanel(focused, { x, y }, button) {
   const card = panelOf(focused) ?? panelOf(deepest(document, x, y));
-  card?.querySelector("[data-menu-name$='-export']")?.click();
+  card?.querySelector(button)?.click();
 }
 
 function panelOf(element) {

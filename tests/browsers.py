@@ -70,6 +70,9 @@ def cookie_of(server: Server) -> str:
     return answer.headers["Set-Cookie"].partition(";")[0]
 
 
+WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"], "resultTypes": ["violations"]}
+"""What axe-core judges by."""
+
 SHOWN = """() => [...document.querySelectorAll('*')].flatMap(function walk(e) {
   const inside = e.shadowRoot ? [...e.shadowRoot.querySelectorAll('*')].flatMap(walk) : [];
   if (!e.matches('.page[data-page]') || !e.checkVisibility()) return inside;

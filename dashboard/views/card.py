@@ -202,6 +202,8 @@ def head(
         )
         for kind in exports
     ]
+    if {"svg", "csv"} <= set(exports):  # drawn, and there is more to it than the picture
+        items.append(tag("button", "Show as table", tag("kbd", "T"), data_do="table", data_figure=name))
     link = tag("button", "Copy link to this view", data_do="copy")
     return tag(
         "header",

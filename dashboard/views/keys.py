@@ -13,6 +13,7 @@ KEYS = (
     (("/",), "search a site"),
     (("⇧", "Enter"), "put the site that was found beside this one"),
     (("E",), "export the panel under pointer or focus"),
+    (("T",), "its data as a table"),
     (("D",), "light or dark"),
     (("?",), "this list"),
     (("Esc",), "close, or clear layer, map, image and comparison"),

@@ -22,7 +22,7 @@ from dashboard.results import Chosen, Results
 from dashboard.state import ADDRESS, PAGES, Selection
 from dashboard.theme import Mode, bokeh_theme
 from dashboard.troubles import sentence, tell_through
-from dashboard.views import bar, colours, footer, keys, missing, working
+from dashboard.views import bar, colours, footer, keys, missing, tabulated, working
 from dashboard.views.asks import Asks
 from dashboard.views.card import Look
 from dashboard.views.controls import Controls
@@ -132,6 +132,8 @@ class Session:
                     self._fit(action.get("width"))
                 case "export":
                     self._export(str(action.get("figure")), str(action.get("kind")))
+                case "table":
+                    self._tabulate(str(action.get("figure")))
                 case "sites":
                     self._send_sites(str(action.get("key")))
                 case _ if self.asks.act(action):
@@ -324,6 +326,19 @@ class Session:
             heading = exporting.heading_of(card.module, card.data, is_selected=True)
             how = {"width": card.width, "height": card.height, "footer": told, "heading": heading}
             self._draw(file, card.shown.drawing, how)
+
+    def _tabulate(self, name: str) -> None:
+        """Show the data of a figure as a table."""
+        chosen = self.results.choose(self.selection)
+        page = self._page(self.selection.page, chosen) if chosen is not None else None
+        if chosen is None or page is None or name not in page.cards:
+            return
+        page.draw(name)
+        card, table = page.cards[name], page.table(name, chosen)
+        if table is not None:
+            heading = exporting.heading_of(card.module, card.data)
+            self.bar.write({"table": str(tabulated.tabulated(table, name, heading.title, heading.caption))})
+            self.browser.tell(opened=tabulated.MENU)
 
     def _draw(self, file: str, drawing: Drawing, how: Mapping[str, Any]) -> None:
         """Draw a figure into a file: beside the loop of the server, where there is one."""

@@ -13,12 +13,13 @@ from urllib.parse import urlsplit
 import numpy as np
 import pandas as pd
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 import engine
 from dashboard.views.session import Session
-from tests.browsers import Visit, entry, served
+from tests.browsers import WCAG, Visit, entry, served
 from tests.dashboard.stores import damage, put
-from tests.engine.worked_example import activations, images, planted_recording, tiny_network
+from tests.engine.worked_example import N_STIMULI, activations, images, planted_recording, tiny_network
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
@@ -223,6 +224,26 @@ def test_help_and_export_of_a_panel(visit):
         page.page.locator("[data-menu=layers-export] [data-kind=csv]").click()
     assert download.value.suggested_filename == "tiny_planted_site1_layers.csv"
     assert "correlation" in Path(download.value.path()).read_text(encoding="utf-8")
+
+
+def test_the_data_of_a_figure_are_a_table_that_needs_no_mouse(visit):
+    page = visit("?page=site&network=tiny&recording=planted&site=site1")
+    dialog = page.page.locator("[data-menu=table]")
+    page.page.locator("[data-menu-name=responses-export]").focus()
+    page.page.keyboard.press("t")
+    dialog.wait_for(timeout=10_000)
+    assert dialog.locator("h3").inner_text() == "Response to every image"
+    assert dialog.locator("tbody tr").count() == N_STIMULI
+    assert dialog.get_by_role("columnheader", name="unit sd").count() == 1
+    assert Axe().run(page.page, options=WCAG).response["violations"] == []
+    rows = dialog.locator(".rows")
+    page.page.keyboard.press("End")
+    page.page.wait_for_function("rows => rows.scrollTop > 0", arg=rows.element_handle())
+    page.page.keyboard.press("Escape")
+    dialog.wait_for(state="hidden", timeout=10_000)
+    page.page.locator("[data-menu-name=layers-export]").click()
+    page.page.locator("[data-menu=layers-export]").get_by_text("Show as table").click()
+    page.sees("Best match in each layer", "[data-menu=table] h3")
 
 
 def test_r_is_computed_again_from_an_exported_csv(visit, store):

@@ -11,12 +11,11 @@ import engine
 from dashboard.state import PAGES
 from dashboard.views.keys import GO
 from engine.analyses import TITLES
-from tests.browsers import SHOWN, entry, served
+from tests.browsers import SHOWN, WCAG, entry, served
 from tests.engine.worked_example import activations, images, tiny_network
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
-WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"], "resultTypes": ["violations"]}
 WIDER = """() => [...document.querySelectorAll('*')].flatMap(function walk(e) {
   const inside = e.shadowRoot ? [...e.shadowRoot.querySelectorAll('*')].flatMap(walk) : [];
   const is_out = e.matches('.card, .header > *, .bar > *, h1, h2') && e.offsetParent

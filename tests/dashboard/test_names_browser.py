@@ -123,6 +123,17 @@ class Watched:
         self.page.wait_for_timeout(200)
 
 
+    def look_at_tables(self, page: str) -> None:
+        """Open the data of the first figures of a page."""
+        for button in self.page.locator(f".page[data-page={page}] [data-do=table]").all()[:2]:
+            button.evaluate("button => button.click()")  # in a menu that is closed
+            dialog = self.page.locator("[data-menu=table]")
+            dialog.wait_for(timeout=30_000)
+            self.look()
+            self.page.keyboard.press("Escape")
+            dialog.wait_for(state="hidden", timeout=30_000)
+
+
 @pytest.fixture
 def watched(chromium) -> Iterator[Watched]:
     made = Watched(chromium)
@@ -145,6 +156,7 @@ def go_through(watched: Watched, root: Path, payload: str) -> None:
             watched.page.wait_for_timeout(400)
             watched.hover()
             watched.look()
+            watched.look_at_tables(page)
         watched.page.goto(f"http://127.0.0.1:{server.port}/?page=site&site={quote(f'nowhere {payload}')}")
         watched.page.locator(".notice").wait_for(timeout=60_000)
         watched.look()
