@@ -41,7 +41,7 @@ class Doors:
     def visitor_at(self, address: str, forwarded_for: str) -> str:
         """Return where a visitor is: at the other end of the socket, or where the proxy on this machine says.
 
-        A proxy puts the address that it saw last in ``X-Forwarded-For``; what stands before it anybody may have written.
+        A proxy puts the address that it saw last in ``X-Forwarded-For``; what stands before it anybody may write.
         """
         if self.origins and is_loopback(address):
             with suppress(ValueError):

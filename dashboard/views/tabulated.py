@@ -1,7 +1,8 @@
-"""What does a figure show, in words and numbers? Its data as a table, for who cannot see a canvas or wants the values."""
+"""What does a figure show, in numbers? Its data as a table, for who cannot see a canvas or wants the values."""
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,8 +28,7 @@ def tabulated(table: pd.DataFrame, name: str, title: str, caption: str) -> Marku
         Of the panel.
     """
     shown = table.head(MOST_ROWS)
-    is_number = [pd.api.types.is_numeric_dtype(kind) and kind != bool for kind in table.dtypes]
-    classes = [None if number else "t" for number in is_number]
+    classes = [None if _is_number(kind) else "t" for kind in table.dtypes]
     names = [str(column).replace("_", " ") for column in table.columns]
     columns = [_texts(shown.iloc[:, k]) for k in range(shown.shape[1])]
     rows = [tag("tr", _cells("td", values, classes)) for values in zip(*columns, strict=True)]
@@ -36,7 +36,8 @@ def tabulated(table: pd.DataFrame, name: str, title: str, caption: str) -> Marku
     if len(table) > MOST_ROWS:
         size = f"the first {thousands(MOST_ROWS)} of {thousands(len(table))} rows; csv has all"
     csv = tag("button", icon("export"), "csv", data_do="export", data_figure=name, data_kind="csv", class_="link")
-    body = tag("table", tag("thead", tag("tr", _cells("th", names, classes, scope="col"))), tag("tbody", rows), aria_label=title)
+    heads = tag("thead", tag("tr", _cells("th", names, classes, scope="col")))
+    body = tag("table", heads, tag("tbody", rows), aria_label=title)
     return tag(
         "div",
         tag("header", tag("h3", title), tag("span", caption, class_="quiet"), tag("span", size, class_="quiet"), csv),
@@ -53,12 +54,16 @@ def _cells(kind: str, texts: Sequence[str], classes: Sequence[str | None], **att
     return [tag(kind, text, class_=class_, **attributes) for text, class_ in zip(texts, classes, strict=True)]
 
 
+def _is_number(kind: Any) -> bool:
+    return pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind)
+
+
 def _texts(column: pd.Series) -> list[str]:
     """Write the values of a column: numbers with equal decimals, three digits of the largest."""
     values = column.to_list()
     if pd.api.types.is_bool_dtype(column.dtype):
         return ["yes" if value else "no" for value in values]
-    if not pd.api.types.is_numeric_dtype(column.dtype):
+    if not _is_number(column.dtype):
         return list(map(str, values))
     known = np.abs([value for value in values if np.isfinite(value)])
     if all(value == int(value) for value in known):

@@ -122,7 +122,6 @@ class Watched:
                 self.page.wait_for_timeout(30)
         self.page.wait_for_timeout(200)
 
-
     def look_at_tables(self, page: str) -> None:
         """Open the data of the first figures of a page."""
         for button in self.page.locator(f".page[data-page={page}] [data-do=table]").all()[:2]:

@@ -41,7 +41,7 @@ def test_the_table_of_a_figure_has_every_row_and_column_of_its_data(session):
 
 
 def test_a_figure_that_is_not_there_shows_no_table(session):
-    before = session.bar.written["table"] if "table" in session.bar.written else ""
+    before = session.bar.written.get("table", "")
     for name in ("../../x", "favourites", "no such figure"):
         session.act({"do": "table", "figure": name})
     assert session.bar.written.get("table", "") == before
