@@ -84,6 +84,7 @@ def describe(data: pd.DataFrame, *, selected: str | None = None, all_regions: tu
     is_left = told & ~is_right
     written = np.array([elided(str(name), 24) for name in names], dtype=object)
     ticks, least = r_ticks(low, high), _NAME_HEIGHT * (high - low)
+    above = y + 0.8 * least  # of the interval, which would strike a name through
     return Drawing(
         [
             boxes("ChanceX", 0, low, limit_x, high),
@@ -97,8 +98,8 @@ def describe(data: pd.DataFrame, *, selected: str | None = None, all_regions: tu
             points("NetworkMatch", x, y, token=token, key=names, first=_written(x, held_x), second=_written(y, held_y)),
             points("SelectionHalo", x[at], y[at]),
             points("Selection", x[at], y[at]),
-            labels("PointName", x[is_left], apart(y[is_left], least), written[is_left]),
-            labels("PointNameLeft", x[is_right], apart(y[is_right], least), written[is_right]),
+            labels("PointName", x[is_left], apart(above[is_left], least), written[is_left]),
+            labels("PointNameLeft", x[is_right], apart(above[is_right], least), written[is_right]),
         ],
         Axes(
             (low, high),

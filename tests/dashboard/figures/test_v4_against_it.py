@@ -42,6 +42,14 @@ def test_names_of_near_points_do_not_lie_on_each_other(found):
     assert (np.diff(y) > 0.045 * (high - low)).all()
 
 
+def test_a_name_is_not_struck_through_by_its_interval(found):
+    drawing = v4_against_it.describe(v4_against_it.data(found))
+    low, high = drawing.axes.ylim
+    names = np.concatenate([m.columns["y"] for m in drawing.marks if m.role.startswith("PointName")])
+    apart = np.abs(names[:, None] - drawing.marks_of("IntervalX").columns["y0"])
+    assert (apart.min(axis=1) > 0.025 * (high - low)).all()
+
+
 def test_a_regions_name_is_no_markup_in_the_tooltip(found):
     renamed = {"A": found["A"].assign_coords(region=["<b>V4@key{x}", "IT"])}
     tooltip = v4_against_it.describe(v4_against_it.data(renamed, ("<b>V4@key{x}", "IT"))).hit.tooltip
