@@ -64,6 +64,7 @@ def server(store) -> Iterator:
     ("network", "theme", "width"),
     [
         ("tiny", "light", 1440),
+        pytest.param("tiny", "dark", 1920, marks=pytest.mark.slow),
         pytest.param("tiny (random weights, seed 1)", "dark", 900, marks=pytest.mark.slow),
     ],
 )

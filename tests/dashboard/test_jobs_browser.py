@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import engine
 from dashboard.requests import AnalyseRequest
 from dashboard.results import Results
 from tests.browsers import entry, served
@@ -80,6 +82,47 @@ def test_what_one_page_has_computed_appears_on_the_other(visit):
         page.get_by_text("done in").wait_for()
         page.locator("button[data-do=analyse][data-names=layer_summary]").wait_for(state="detached")
         assert page.locator(".analyses tr", has_text="layer_summary").get_by_text("stored", exact=True).is_visible()
+
+
+@pytest.fixture
+def nothing(tmp_path, monkeypatch) -> Iterator[Results]:
+    """A store without runs, beside a recording of the visitor's own."""
+    monkeypatch.setenv("UNITSCOPE_DATA", str(tmp_path / "data"))
+    rng = np.random.default_rng(0)
+    recording = engine.Recording.from_arrays(
+        rng.gamma(2, 3, (16, 3)),
+        rng.integers(0, 255, (16, 32, 32, 3), np.uint8),
+        stimulus_ids=[f"image{i}" for i in range(16)],
+        region=["V4"] * 3,
+        name="mine",
+    )
+    recording.save(tmp_path / "data" / "mine")
+    made = Results(tmp_path / "store")
+    made.compute_jobs()
+    yield made
+    made.jobs.close()
+    made.lane.close()
+
+
+def test_the_first_match_of_a_store_is_planned_started_and_shown_from_the_form(chromium, nothing):
+    page = chromium.new_page(viewport={"width": 1440, "height": 900})
+    page.set_default_timeout(60_000)
+    with served(nothing) as server:
+        page.goto(entry(server))
+        page.locator("[data-name=recording]").select_option("mine")
+        page.locator("[data-name=weights]").select_option("random")
+        page.get_by_role("button", name="See the plan").click()
+        page.get_by_role("button", name="Start", exact=True).wait_for()
+        plan = page.locator(".facts").inner_text()
+        facts = ("Passes over the images", "Memory at most", "Expected time")
+        assert [fact for fact in facts if fact not in plan] == []
+        page.get_by_role("button", name="Start", exact=True).click()
+        page.locator(".jobs [role=progressbar]").first.wait_for()
+        page.wait_for_function("() => new URLSearchParams(location.search).get('recording') === 'mine'")
+        assert "(random weights, seed 0)" in page.locator(".bar").inner_text()
+    page.close()
+    (stored,) = engine.list_runs(nothing.root)["digest"]
+    assert engine.open_run(stored, nothing.root).verify() == []
 
 
 def test_keys_search_a_site_export_a_panel_and_list_themselves(visit):
