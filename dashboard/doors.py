@@ -45,7 +45,8 @@ class Doors:
         """
         if self.origins and is_loopback(address):
             with suppress(ValueError):
-                return str(ipaddress.ip_address(forwarded_for.rpartition(",")[2].strip()))
+                seen = ipaddress.ip_address(forwarded_for.rpartition(",")[2].strip())
+                return str(seen).partition("%")[0]  # without a zone, which may be any text
         return address
 
     def websockets(self, host: str) -> list[str]:

@@ -62,7 +62,7 @@ export function render({ model, view }) {
       menu.querySelector(".items > button:not([hidden])")?.click();
       return;
     }
-    if (!menu || !["ArrowDown", "ArrowUp"].includes(event.key)) return;
+    if (!menu || event.target.matches("[role=region]") || !["ArrowDown", "ArrowUp"].includes(event.key)) return;
     const items = [...menu.querySelectorAll("button, input")].filter((item) => !item.hidden);
     const next = items.indexOf(event.target) + (event.key === "ArrowDown" ? 1 : -1);
     items[(next + items.length) % items.length]?.focus();

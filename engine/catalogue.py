@@ -31,7 +31,7 @@ def store_root(store: str | os.PathLike[str] | None = None) -> Path:
     """
     chosen = store or os.environ.get("UNITSCOPE_STORE") or platformdirs.user_data_path("unitscope") / "store"
     root = Path(chosen).expanduser()
-    if root.is_file():
+    if os.path.isfile(root):
         raise StoreError(f"{root} is a file, and a store is a folder. Name another with --store or UNITSCOPE_STORE.")
     return root
 

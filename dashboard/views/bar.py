@@ -23,7 +23,7 @@ LAYOUT = joined(
         tag("div", data_area="notice", role="status", aria_live="polite"),
         tag("div", data_area="keys"),
         tag("div", data_area="search"),
-        tag("div", data_area="table"),
+        tag("div", data_area="tabulated"),
     ]
 )
 

@@ -124,6 +124,15 @@ class Card:
         """Whether there is anything to draw for what is chosen."""
         return not self.lacks and not self.refusal
 
+    @property
+    def is_counting(self) -> bool:
+        """Whether its data are still computed."""
+        return False
+
+    def is_of(self, name: str) -> bool:
+        """Say whether its data depend on a part of the choice."""
+        return name in self._depends
+
     def forget(self) -> None:
         """Ask for data and drawing again at the next ``refresh``: something changed that the choice does not name."""
         self._key, self._drawn = (), ()

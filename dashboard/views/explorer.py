@@ -120,6 +120,11 @@ class Explorer(Card):
     def home(self, chosen: Chosen, size: tuple[int, int]) -> View:
         """Return the view of everything, in a frame of so many px."""
 
+    @property
+    def is_counting(self) -> bool:
+        """Whether its data are still computed."""
+        return self._latest.is_waiting
+
     @abstractmethod
     def blank(self, chosen: Chosen, view: View) -> pd.DataFrame:
         """Return the figure's data without a single cell; quick."""

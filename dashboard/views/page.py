@@ -221,7 +221,7 @@ def panel_of(names: Sequence[str], *, class_: str = "") -> Markup:
 
 def _slot(name: str) -> Markup:
     """Return the place of a figure, with a name for those who cannot see it."""
-    return tag("div", data_slot=name, role="group", aria_label=f"Figure: {name.replace('_', ' ')}; T lists its data")
+    return tag("div", data_slot=name, role="group", aria_label=f"Figure: {name.replace('_', ' ')}")
 
 
 def section(title: str) -> Markup:

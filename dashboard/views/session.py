@@ -335,9 +335,14 @@ class Session:
             return
         page.draw(name)
         card, table = page.cards[name], page.table(name, chosen)
-        if table is not None:
+        if card.is_counting:
+            self.say("Its units are still counted. Ask again in a moment.")
+        elif table is not None and card.has_figure:
             heading = exporting.heading_of(card.module, card.data)
-            self.bar.write({"table": str(tabulated.tabulated(table, name, heading.title, heading.caption))})
+            parts = [page.shown_by(name, chosen).site if card.is_of("site") else "", heading.caption]
+            caption = ", ".join(part for part in parts if part)
+            told = footer.paper_footer(*page.sources(name, chosen))
+            self.bar.write({tabulated.MENU: str(tabulated.tabulated(table, name, heading.title, caption, told))})
             self.browser.tell(opened=tabulated.MENU)
 
     def _draw(self, file: str, drawing: Drawing, how: Mapping[str, Any]) -> None:

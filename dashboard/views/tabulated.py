@@ -10,12 +10,12 @@ import pandas as pd
 from dashboard.figures.wording import MINUS, UNKNOWN, fixed, plural, thousands
 from dashboard.views.markup import Markup, icon, tag
 
-MENU = "table"
+MENU = "tabulated"
 MOST_ROWS = 1000
 """Rows that the browser gets; the csv has all."""
 
 
-def tabulated(table: pd.DataFrame, name: str, title: str, caption: str) -> Markup:
+def tabulated(table: pd.DataFrame, name: str, title: str, caption: str, provenance: str = "") -> Markup:
     """Return the dialog that holds the data of a panel.
 
     Parameters
@@ -26,7 +26,10 @@ def tabulated(table: pd.DataFrame, name: str, title: str, caption: str) -> Marku
         Of the panel, for its csv.
     title, caption
         Of the panel.
+    provenance
+        What the data rest on, in a line.
     """
+    table = table.drop(columns="token", errors="ignore")  # of colours
     shown = table.head(MOST_ROWS)
     classes = [None if _is_number(kind) else "t" for kind in table.dtypes]
     names = [str(column).replace("_", " ") for column in table.columns]
@@ -42,11 +45,12 @@ def tabulated(table: pd.DataFrame, name: str, title: str, caption: str) -> Marku
         "div",
         tag("header", tag("h3", title), tag("span", caption, class_="quiet"), tag("span", size, class_="quiet"), csv),
         tag("div", body, class_="rows", tabindex="0", role="region", aria_label=f"Data of {title}"),
+        tag("p", provenance, class_="quiet"),
         class_="tabulated",
         popover="auto",
         data_menu=MENU,
         role="dialog",
-        aria_label=f"Table: {title}",
+        aria_label=f"Table: {title}, {caption}",
     )
 
 
@@ -59,7 +63,7 @@ def _is_number(kind: Any) -> bool:
 
 
 def _texts(column: pd.Series) -> list[str]:
-    """Write the values of a column: numbers with equal decimals, three digits of the largest."""
+    """Write a column: numbers with equal decimals, three digits of the largest, and none as 0 that is not."""
     values = column.to_list()
     if pd.api.types.is_bool_dtype(column.dtype):
         return ["yes" if value else "no" for value in values]
@@ -69,4 +73,10 @@ def _texts(column: pd.Series) -> list[str]:
     if all(value == int(value) for value in known):
         return [thousands(value).replace("-", MINUS) if np.isfinite(value) else UNKNOWN for value in values]
     decimals = max(2 - math.floor(math.log10(known.max())), 0)
-    return [fixed(value, decimals) for value in values]
+    return [_written(value, decimals) for value in values]
+
+
+def _written(value: float, decimals: int) -> str:
+    """Write a number with so many decimals, or with two digits where they would make it 0."""
+    is_lost = np.isfinite(value) and value != 0 and abs(value) < 0.5 * 10.0**-decimals
+    return f"{value:.2g}".replace("-", MINUS) if is_lost else fixed(value, decimals)

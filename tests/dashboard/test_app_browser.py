@@ -228,7 +228,7 @@ def test_help_and_export_of_a_panel(visit):
 
 def test_the_data_of_a_figure_are_a_table_that_needs_no_mouse(visit):
     page = visit("?page=site&network=tiny&recording=planted&site=site1")
-    dialog = page.page.locator("[data-menu=table]")
+    dialog = page.page.locator("[data-menu=tabulated]")
     page.page.locator("[data-menu-name=responses-export]").focus()
     page.page.keyboard.press("t")
     dialog.wait_for(timeout=10_000)
@@ -237,13 +237,13 @@ def test_the_data_of_a_figure_are_a_table_that_needs_no_mouse(visit):
     assert dialog.get_by_role("columnheader", name="unit sd").count() == 1
     assert Axe().run(page.page, options=WCAG).response["violations"] == []
     rows = dialog.locator(".rows")
-    page.page.keyboard.press("End")
+    page.page.keyboard.press("ArrowDown")
     page.page.wait_for_function("rows => rows.scrollTop > 0", arg=rows.element_handle())
     page.page.keyboard.press("Escape")
     dialog.wait_for(state="hidden", timeout=10_000)
     page.page.locator("[data-menu-name=layers-export]").click()
     page.page.locator("[data-menu=layers-export]").get_by_text("Show as table").click()
-    page.sees("Best match in each layer", "[data-menu=table] h3")
+    page.sees("Best match in each layer", "[data-menu=tabulated] h3")
 
 
 def test_r_is_computed_again_from_an_exported_csv(visit, store):

@@ -126,7 +126,7 @@ class Watched:
         """Open the data of the first figures of a page."""
         for button in self.page.locator(f".page[data-page={page}] [data-do=table]").all()[:2]:
             button.evaluate("button => button.click()")  # in a menu that is closed
-            dialog = self.page.locator("[data-menu=table]")
+            dialog = self.page.locator("[data-menu=tabulated]")
             dialog.wait_for(timeout=30_000)
             self.look()
             self.page.keyboard.press("Escape")

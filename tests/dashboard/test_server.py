@@ -413,6 +413,7 @@ def test_behind_a_proxy_its_origin_passes_and_http_of_its_name_does_not():
         ("127.0.0.1", "192.0.2.7", "192.0.2.7"),
         ("::1", "2001:db8::7", "2001:db8::7"),
         ("127.0.0.1", "198.51.100.1, 192.0.2.7", "192.0.2.7"),  # what stands first the visitor wrote
+        ("127.0.0.1", "fe80::7%anything", "fe80::7"),
         ("127.0.0.1", "", "127.0.0.1"),
         ("127.0.0.1", "somebody else", "127.0.0.1"),
         ("192.0.2.9", "192.0.2.7", "192.0.2.9"),  # no proxy on this machine: anybody may write this

@@ -1,6 +1,7 @@
 """The data of a figure as a table: the same rows and columns as its csv, as text."""
 
 import re
+import time
 from html import unescape
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 
 from dashboard.results import Results
+from dashboard.state import PAGES
 from dashboard.views.session import Session
 from dashboard.views.tabulated import MOST_ROWS, tabulated
 from tests.dashboard.stores import put
@@ -31,7 +33,7 @@ def session(tmp_path_factory, run_datasets) -> Session:
 def test_the_table_of_a_figure_has_every_row_and_column_of_its_data(session):
     session.act({"do": "table", "figure": "layers"})
     (page,) = [page for page in session.pages.values() if page.name == "site"]
-    data, shown = page.cards["layers"].data, session.bar.written["table"]
+    data, shown = page.cards["layers"].data, session.bar.written["tabulated"]
     assert cells(shown, "th") == [name.replace("_", " ") for name in data.columns]
     assert [row[0] for row in rows(shown)] == data["layer"].tolist()
     r = [float(row[data.columns.get_loc("correlation")].replace("−", "-")) for row in rows(shown)]
@@ -40,11 +42,35 @@ def test_the_table_of_a_figure_has_every_row_and_column_of_its_data(session):
     assert f"{len(data)} rows" in shown
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_every_figure_of_every_page_has_its_table(session, name):
+    session.act({"do": "select", "page": name})
+    page = next(page for page in session.pages.values() if page.name == name)
+    for figure, card in page.cards.items():
+        if 'data-do="table"' not in page.shown.written.get(f"{figure}-head", ""):
+            continue
+        wait_until(lambda card=card: not card.is_counting)
+        session.act({"do": "table", "figure": figure})
+        shown = session.bar.written["tabulated"]
+        assert session.bar.written["notice"] == ""
+        assert f'data-figure="{figure}"' in shown
+        assert "run " in shown
+        assert len(rows(shown)) == min(len(page.table(figure, session.results.choose(session.selection))), MOST_ROWS)
+
+
+def wait_until(is_so) -> None:
+    end = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 def test_a_figure_that_is_not_there_shows_no_table(session):
-    before = session.bar.written.get("table", "")
+    before = session.bar.written.get("tabulated", "")
     for name in ("../../x", "favourites", "no such figure"):
         session.act({"do": "table", "figure": name})
-    assert session.bar.written.get("table", "") == before
+    assert session.bar.written["notice"] == ""
+    assert session.bar.written.get("tabulated", "") == before
 
 
 def test_numbers_have_the_digits_they_deserve_and_names_are_text():
@@ -54,14 +80,16 @@ def test_numbers_have_the_digits_they_deserve_and_names_are_text():
             "r": [0.123456, -0.5],
             "activation": [12.3456, np.nan],
             "tiny": [1.23456e-5, 0.0],
+            "p": [0.9, 1e-6],
+            "wide": [250.2, 0.4],
             "n_units": [1234567, -1],
             "is_sparse": [True, False],
         }
     )
     html = tabulated(table, "f", "T", "c")
     assert rows(html) == [
-        ["<b>a</b>", "0.123", "12.3", "0.0000123", "1,234,567", "yes"],
-        ["b", "−0.500", "n/a", "0.0000000", "−1", "no"],
+        ["<b>a</b>", "0.123", "12.3", "0.0000123", "0.900", "250", "1,234,567", "yes"],
+        ["b", "−0.500", "n/a", "0.0000000", "1e−06", "0.4", "−1", "no"],
     ]
     assert "<b>" not in html
 

@@ -1,5 +1,6 @@
 """Ctrl-C or SIGTERM at any moment: all processes end within two seconds, and what was finished is kept."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -92,8 +93,11 @@ def cancelled_after(seconds: float, sent: signal.Signals, said: Path, arguments:
     return time.monotonic() - begun, code
 
 
-def cancel_and_go_on(tmp_path: Path, saved: Path, memory: str, n: int, seed: int) -> list[float]:
-    """Cancel at ``n`` moments of a match, one store each; all stores are whole, and one goes on to the same numbers."""
+def cancel_and_go_on(tmp_path: Path, saved: Path, memory: str, n: int, seed: int, tries: int = 1) -> list[float]:
+    """Cancel at ``n`` moments of a match, one store each; all stores are whole, and one goes on to the same numbers.
+
+    A moment that took too long is tried again, as the machine is shared, up to ``tries`` times; the best counts.
+    """
     rng = np.random.default_rng(seed)
     arguments = [str(saved), "--memory", memory, "--top", "5", "--shuffles", "1"]
     said = tmp_path / "said.txt"
@@ -106,16 +110,14 @@ def cancel_and_go_on(tmp_path: Path, saved: Path, memory: str, n: int, seed: int
     duration = time.monotonic() - begun
     (whole,) = engine.list_runs(tmp_path / "whole")["digest"]
     seconds, unfinished = [], []
-    for index, moment in enumerate((np.arange(n) + rng.random(n)) * duration / n):
-        store = tmp_path / f"store{seed}-{index}"
+    moments = (np.arange(n) + rng.random(n)) * duration / n
+    for index, attempt in itertools.product(range(n), range(tries)):
+        if attempt and seconds[-1] < PROMISED_S:
+            continue
+        store = tmp_path / f"store{seed}-{index}-{attempt}"
         sent = (signal.SIGINT, signal.SIGTERM)[index % 2]
-        taken, code = cancelled_after(moment, sent, said, [*arguments, "--store", str(store)])
-        for attempt in range(2):  # the machine is shared: a moment that took too long is tried again
-            if taken < PROMISED_S:
-                break
-            store = tmp_path / f"store{seed}-{index}-{attempt}"
-            taken, code = cancelled_after(moment, sent, said, [*arguments, "--store", str(store)])
-        seconds.append(taken)
+        taken, code = cancelled_after(moments[index], sent, said, [*arguments, "--store", str(store)])
+        seconds.append(min(taken, seconds.pop()) if attempt else taken)
         runs = engine.list_runs(store)
         assert set(runs["status"]) <= {"incomplete", "complete"}
         if "complete" in set(runs["status"]):
@@ -139,7 +141,7 @@ def cancel_and_go_on(tmp_path: Path, saved: Path, memory: str, n: int, seed: int
 
 def test_cancelled_at_ten_moments_a_match_ends_at_once_and_keeps_finished_layers(tmp_path, saved, smallest):
     """Two seconds are promised to who has the machine; here others may be at work, so the best of three counts."""
-    seconds = cancel_and_go_on(tmp_path, saved, smallest, 10, 0)
+    seconds = cancel_and_go_on(tmp_path, saved, smallest, 10, 0, tries=3)
     print(seconds)
     assert max(seconds) < PROMISED_S, seconds
 

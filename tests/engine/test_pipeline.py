@@ -364,14 +364,16 @@ def match_and_say(root: Path, said) -> None:
     said.send("done")
 
 
-def killed_after(root: Path, seconds: float) -> bool:
-    """Match in a process and kill -9 it; says whether it was done before."""
+def killed_after(root: Path, seconds: float, *, or_a_layer: bool = False) -> bool:
+    """Match in a process and kill -9 it, or as soon as a layer is finished; says whether it was done before."""
     receiver, sender = PROCESSES.Pipe(duplex=False)
     process = PROCESSES.Process(target=match_and_say, args=(root, sender))
     process.start()
     sender.close()
     assert receiver.recv() == "started"
-    done = receiver.poll(seconds)
+    end, done = time.perf_counter() + seconds, False
+    while not done and time.perf_counter() < end and not (or_a_layer and list(root.glob("parts/*/*.part"))):
+        done = receiver.poll(0.001 if or_a_layer else seconds)
     process.kill()
     process.join()
     receiver.close()
@@ -380,7 +382,10 @@ def killed_after(root: Path, seconds: float) -> bool:
 
 
 def kill_and_go_on(network, folder: Path, n: int) -> int:
-    """Kill a match ``n`` times in the same store, each time after what was finished before, and go on."""
+    """Kill a match ``n`` times in the same store, each time after what was finished before, and go on.
+
+    In every store the first of four kills comes as soon as a layer is finished, the others at any moment.
+    """
     recording = planted_recording(network, noise=0.7)
     whole = engine.match(network, recording, store=folder / "whole", **QUIET)
     killed_after(folder / "warm", 60)  # so that the start of the process that others are forked from is not timed
@@ -388,10 +393,13 @@ def kill_and_go_on(network, folder: Path, n: int) -> int:
     assert killed_after(folder / "timed", 60)
     duration, n_killed = time.perf_counter() - begun, 0
     kept: set[str] = set()
+    n_kept = 0
     for index, moment in enumerate(np.random.default_rng(0).uniform(0, duration, size=n)):
         store = folder / f"cut{index // 4}"
-        n_killed += not killed_after(store, moment)
-        kept = set() if index % 4 == 0 else kept
+        is_first = index % 4 == 0
+        n_killed += not killed_after(store, 60 if is_first else moment, or_a_layer=is_first)
+        kept = set() if is_first else kept
+        n_kept += bool(kept)
         finished = set(open_parts(store, whole.digest))
         assert finished >= kept or engine.list_runs(store)["status"].tolist() == ["complete"]
         kept = finished
@@ -400,6 +408,8 @@ def kill_and_go_on(network, folder: Path, n: int) -> int:
             assert resumed.verify() == []
             for name in RUN_SCHEMAS:
                 xr.testing.assert_identical(resumed.dataset(name), whole.dataset(name))
+    print(f"{n_kept} kills found finished layers of the kill before")
+    assert n_kept
     return n_killed
 
 

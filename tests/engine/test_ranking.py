@@ -75,4 +75,4 @@ def test_nan_is_never_ranked():
     r = np.array([np.nan, 0.1, np.nan])
     kept = best(Candidates(np.zeros(3, int), np.zeros(3, int), np.arange(3), r), 2)
     assert kept.unit.tolist() == [1]
-    assert torch.from_numpy(r).topk(2).indices.tolist() != [1], "torch no longer ranks NaN first: no control is left"
+    assert set(torch.from_numpy(r).topk(2).indices.tolist()) == {0, 2}, "torch no longer ranks NaN first: no control"

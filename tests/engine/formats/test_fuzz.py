@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import xarray as xr
 from PIL import Image
@@ -105,6 +106,7 @@ def fuzz(tmp_path, n_inputs, seed):
     prepared = {kind: made(kind, tmp_path / kind) for kind in FORMATS}
     right = {kind: opened(path, said) for kind, (path, said, _) in prepared.items()}
     assert not [kind for kind, found in right.items() if isinstance(found, str)], right
+    before = psutil.Process().memory_info().rss
     for index in range(n_inputs):
         kind = FORMATS[index % len(FORMATS)]
         path, said, files = prepared[kind]
@@ -130,6 +132,7 @@ def fuzz(tmp_path, n_inputs, seed):
             assert "has changed: recording.toml says sha256" in opened(path, said) or file.read_bytes() == content
             notes.unlink()
         file.write_bytes(content)
+    assert psutil.Process().memory_info().rss - before < MOST_BYTES
     return outcomes
 
 

@@ -107,6 +107,10 @@ def test_tables_keep_ids_and_repeats_as_they_stand(place):
             r"holds object, which is never unpacked: it could",
         ),
         (
+            {"responses": RESPONSES * 1j, "stimulus_ids": np.array(IDS)},
+            r"responses\.npy holds complex128\. Save real numbers, and ids as text",
+        ),
+        (
             {"responses": RESPONSES, "stimulus_ids": np.array([IDS])},
             r"stimulus_ids must be one text for each, got an array",
         ),
