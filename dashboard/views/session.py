@@ -339,8 +339,9 @@ class Session:
             self.say("Its units are still counted. Ask again in a moment.")
         elif table is not None and card.has_figure:
             heading = exporting.heading_of(card.module, card.data)
-            parts = [page.shown_by(name, chosen).site if card.is_of("site") else "", heading.caption]
-            caption = ", ".join(part for part in parts if part)
+            site = page.shown_by(name, chosen).site
+            is_told = site in heading.caption or not card.is_of("site")
+            caption = heading.caption if is_told else f"{site}, {heading.caption}"
             told = footer.paper_footer(*page.sources(name, chosen))
             self.bar.write({tabulated.MENU: str(tabulated.tabulated(table, name, heading.title, caption, told))})
             self.browser.tell(opened=tabulated.MENU)
