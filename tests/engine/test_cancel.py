@@ -23,6 +23,7 @@ from engine.pipeline import plan_match
 from engine.schema import RUN_SCHEMAS
 from engine.store import open_parts
 from tests.engine.processes import PROCESSES
+from tests.engine.small_runs import DIGEST, layer_names, layer_result
 from tests.engine.worked_example import Tiny, planted_recording, tiny_network
 
 PROMISED_S = 2
@@ -93,6 +94,23 @@ def cancelled_after(seconds: float, sent: signal.Signals, said: Path, arguments:
     return time.monotonic() - begun, code
 
 
+def has_whole_layers(store: Path, digest: str) -> bool:
+    """Whether every layer that lies in the store of a cancelled match is a finished one."""
+    parts = open_parts(store, digest)
+    return len(list(parts)) == len(list(parts.folder.glob("*.part")))
+
+
+def test_a_layer_that_is_half_written_would_be_seen(tmp_path):
+    """The control of what is looked for in the stores below."""
+    parts = open_parts(tmp_path, DIGEST)
+    for name in layer_names()[:2]:
+        parts.write(name, layer_result(0))
+    assert has_whole_layers(tmp_path, DIGEST)
+    path = next(parts.folder.glob("*.part"))
+    path.write_bytes(path.read_bytes()[:-10])
+    assert not has_whole_layers(tmp_path, DIGEST)
+
+
 def cancel_and_go_on(tmp_path: Path, saved: Path, memory: str, n: int, seed: int, tries: int = 1) -> list[float]:
     """Cancel at ``n`` moments of a match, one store each; all stores are whole, and one goes on to the same numbers.
 
@@ -125,9 +143,8 @@ def cancel_and_go_on(tmp_path: Path, saved: Path, memory: str, n: int, seed: int
             continue
         assert code != 0
         if len(runs):
-            parts = open_parts(store, whole)
-            assert len(list(parts)) == len(list(parts.folder.glob("*.part")))
-            unfinished.append((len(list(parts)), store))
+            assert has_whole_layers(store, whole)
+            unfinished.append((len(list(open_parts(store, whole))), store))
     assert "Traceback" not in said.read_text()
     assert len(unfinished) > n // 10
     _, furthest = max(unfinished)
