@@ -20,6 +20,8 @@ from engine.errors import EngineError, SettingsError
 from engine.store import Run, open_run
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from dashboard.exporting import Heading
     from dashboard.figures.marks import Drawing
 
@@ -29,10 +31,11 @@ SUFFIXES = (".html", ".htm")
 
 @dataclass(frozen=True)
 class Entry:
-    """One figure of a report: what it shows, of which region or site, and how to make it again."""
+    """One figure of a report: of which region or site, its data, what it shows, and how to make it again."""
 
     figure: Figure
     of: str
+    data: "pd.DataFrame"
     heading: "Heading"
     drawing: "Drawing"
     command: str
@@ -174,9 +177,8 @@ def _entry(asked: Asked, figure: Figure) -> Entry:
         named.pop("region", None)
     others = [other.stored for other in asked.others]
     told = commands(asked.run.stored, figure, others, named, f"{figure.name}.svg")
-    return Entry(
-        figure, next(iter(named.values()), ""), heading_of(figure.module, data), figure.describe(data, asked), told[-1]
-    )
+    of_what, heading = next(iter(named.values()), ""), heading_of(figure.module, data)
+    return Entry(figure, of_what, data, heading, figure.describe(data, asked), told[-1])
 
 
 def _write(file: Path, html: str) -> None:

@@ -47,7 +47,9 @@ def paper(drawing: Drawing, mode: Mode = "light", *, width: int = 540, height: i
         Below the figure: recording, network, settings. Written literally, in as many lines as it needs; each after
         the first makes the figure higher.
     """
-    footer = "\n".join(textwrap.wrap(footer, max(int((width - 16) / _FOOTER_LETTER_PX), 20)))
+    kept = footer.replace(" ·", "\N{NO-BREAK SPACE}·")  # no line begins with a dot
+    lines = textwrap.wrap(kept, max(int((width - 16) / _FOOTER_LETTER_PX), 20))
+    footer = "\n".join(lines).replace("\N{NO-BREAK SPACE}·", " ·")
     height = (drawing.axes.height or height) + _FOOTER_LINE_PX * footer.count("\n")
     with rc_context(paper_settings()):
         overlay = overlay_of(Drawing([m for m in drawing.marks if not m.is_empty], drawing.axes))

@@ -29,13 +29,13 @@ TEMPLATE = """{% from macros import embed %}<!DOCTYPE html>
 <link rel="icon" href="{{ us_icon }}">
 <style>{{ us_css }}</style>
 <script nonce="{{ us_nonce }}">document.fonts.load("400 12px Roboto");document.fonts.load("700 12px Roboto")</script>
-{{ bokeh_css }}{{ bokeh_js | replace("<script", us_script) }}
+{{ bokeh_css }}
 </head>
 <body>
 <div id="us-bar">{{ embed(roots.bar) }}</div>
 <div id="us-pages">{{ embed(roots.pages) }}</div>
 <div hidden>{{ embed(roots.browser) }}</div>
-{{ plot_script | replace("<script", us_script) }}
+{{ bokeh_js | replace("<script", us_script) }}{{ plot_script | replace("<script", us_script) }}
 </body>
 </html>"""
 
@@ -47,7 +47,8 @@ _BODY = """html,body{margin:0;height:100%;overflow:hidden}
 body{background:var(--us-bg);color:var(--us-ink);font:12px/16px var(--us-font)}
 :root{--us-focus:transparent}:root[data-by=keys]{--us-focus:var(--us-ink)}
 :root{color-scheme:light}:root[data-theme=dark]{color-scheme:dark}
-#us-bar{min-height:48px;background:var(--us-paper)}"""
+#us-bar{min-height:48px;background:var(--us-paper)}
+#us-pages>:empty::before{content:"Opening…";position:absolute;padding:24px;color:var(--us-text2)}"""
 
 
 def variables(theme: str, document: Document | None = None) -> dict[str, str]:

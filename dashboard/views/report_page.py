@@ -25,12 +25,15 @@ from dashboard.views.card import paragraphs
 from dashboard.views.document import faces
 from dashboard.views.footer import provenance
 from dashboard.views.markup import Markup, tag
+from dashboard.views.tabulated import data_table
 from engine.analyses import ANALYSES
 from engine.interchange import analyse_again
 from engine.sources import match_command
 
 _QUALITY, _EDGE_PX = 70, 34
 _IN_A_ROW = 40
+_MOST_ROWS = 200
+"""Rows of a figure's data that are in the page; the command of the figure writes all as csv."""
 _STYLES = (Path(__file__).parent.parent / "styles" / "report.css").read_text(encoding="utf-8")
 
 
@@ -152,10 +155,21 @@ def _card(position: int, entry: Entry, place: Markup) -> Markup:
             tag("p", f"{number} · {figure.name}" if figure.number else figure.name),
             tag("pre", entry.command),
         ),
+        _table(entry),
         class_="card",
         id=f"f{position}",
         style=f"width:{figure.width + _EDGE_PX}px",
         data_figure=figure.name,
+    )
+
+
+def _table(entry: Entry) -> Markup:
+    """Return the data of a figure, for who cannot see a canvas or wants the values."""
+    rest = "the command above writes all, as csv beside the picture"
+    body, size = data_table(entry.data, _name(entry), _MOST_ROWS, rest=rest)
+    place = {"tabindex": "0", "role": "region", "aria_label": f"Data of {_name(entry)}"}
+    return tag(
+        "details", tag("summary", "Its data"), tag("p", size), tag("div", body, class_="scroll", **place), class_="data"
     )
 
 

@@ -57,6 +57,8 @@ PAGE_CLASSES: tuple[type[Page], ...] = (
 )
 WINDOWS = ((1800, 12), (1400, 10), (0, 8))
 """Least width in px of a window, and how many favourite images it has room for in two rows."""
+_BUSY_AFTER_S = 0.15
+"""What is not there by then says that it is being made."""
 
 
 class Session:
@@ -356,10 +358,14 @@ class Session:
             return
         self._being_drawn.add(file)
         document, loop = self._document, self._loop
-        if not self.results.drawing.is_ready:
-            self.say("Drawing the file. The first one takes some seconds, as the drawing libraries are loaded.")
         drawn = self.results.drawing.draw(drawing, kind, **how)
         drawn.add_done_callback(lambda _: change_soon(document, loop, lambda: self._drawn(file, drawn)))
+        loop.call_later(_BUSY_AFTER_S, change_soon, document, loop, lambda: self._say_drawing(file))
+
+    def _say_drawing(self, file: str) -> None:
+        if file in self._being_drawn:
+            first = " The first one takes some seconds, as the drawing libraries are loaded."
+            self.say(f"Drawing {file} …{'' if self.results.drawing.is_ready else first}")
 
     def _drawn(self, file: str, drawn: Future[bytes]) -> None:
         self._being_drawn.discard(file)

@@ -29,18 +29,8 @@ def tabulated(table: pd.DataFrame, name: str, title: str, caption: str, provenan
     provenance
         What the data rest on, in a line.
     """
-    table = table.drop(columns="token", errors="ignore")  # of colours
-    shown = table.head(MOST_ROWS)
-    classes = [None if _is_number(kind) else "t" for kind in table.dtypes]
-    names = [str(column).replace("_", " ") for column in table.columns]
-    columns = [_texts(shown.iloc[:, k]) for k in range(shown.shape[1])]
-    rows = [tag("tr", _cells("td", values, classes)) for values in zip(*columns, strict=True)]
-    size = plural(len(table), "row")
-    if len(table) > MOST_ROWS:
-        size = f"the first {thousands(MOST_ROWS)} of {thousands(len(table))} rows; csv has all"
+    body, size = data_table(table, title, MOST_ROWS, rest="csv has all")
     csv = tag("button", icon("export"), "csv", data_do="export", data_figure=name, data_kind="csv", class_="link")
-    heads = tag("thead", tag("tr", _cells("th", names, classes, scope="col")))
-    body = tag("table", heads, tag("tbody", rows), aria_label=title)
     return tag(
         "div",
         tag("header", tag("h3", title), tag("span", caption, class_="quiet"), tag("span", size, class_="quiet"), csv),
@@ -52,6 +42,21 @@ def tabulated(table: pd.DataFrame, name: str, title: str, caption: str, provenan
         role="dialog",
         aria_label=f"Table: {title}, {caption}",
     )
+
+
+def data_table(table: pd.DataFrame, label: str, most_rows: int, *, rest: str) -> tuple[Markup, str]:
+    """Return the first rows of a figure's data as a table, and how many there are; ``rest`` says where all are."""
+    table = table.drop(columns="token", errors="ignore")  # of colours
+    shown = table.head(most_rows)
+    classes = [None if _is_number(kind) else "t" for kind in table.dtypes]
+    names = [str(column).replace("_", " ") for column in table.columns]
+    columns = [_texts(shown.iloc[:, k]) for k in range(shown.shape[1])]
+    rows = [tag("tr", _cells("td", values, classes)) for values in zip(*columns, strict=True)]
+    size = plural(len(table), "row")
+    if len(table) > most_rows:
+        size = f"the first {thousands(most_rows)} of {thousands(len(table))} rows; {rest}"
+    heads = tag("thead", tag("tr", _cells("th", names, classes, scope="col")))
+    return tag("table", heads, tag("tbody", rows), aria_label=label), size
 
 
 def _cells(kind: str, texts: Sequence[str], classes: Sequence[str | None], **attributes: str) -> list[Markup]:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
@@ -30,6 +31,9 @@ SOURCES = """() => Bokeh.documents[0].all_models ? [...Bokeh.documents[0].all_mo
   .filter(m => m.type === 'Figure' || m.type === 'Plot')
   .map(f => ({labels: [...f.below, ...f.left].map(a => a.axis_label?.text ?? a.axis_label),
               texts: f.renderers.flatMap(r => [...(r.data_source?.data?.text ?? [])])})) : []"""
+
+# What the page says before anything of it is there.
+OPENING = "getComputedStyle(document.querySelector('#us-pages > *'), '::before').content"
 
 # The image with the second strongest response of the site, and where its point is, in px from the figure's corner.
 SECOND_FAVOURITE = """() => {
@@ -273,6 +277,39 @@ def test_a_drawn_file_comes_from_a_process_beside_the_server(visit):
     drawn = Path(download.value.path()).read_text(encoding="utf-8")
     assert drawn.startswith("<?xml")
     assert "planted" in drawn
+
+
+def test_a_file_that_takes_its_time_is_announced(visit):
+    page = visit("?page=site&network=tiny&recording=planted&site=site1")
+    export = page.page.locator("[data-menu=layers-export] [data-kind=svg]")
+    page.page.locator("[data-menu-name=layers-export]").click()
+    with page.page.expect_download(timeout=60_000):
+        export.click()  # from now on the process that draws is there
+    page.page.locator("[data-menu-name=layers-export]").click()
+    drawing = next(one for one in psutil.Process().children() if "dashboard.drawing_process" in one.cmdline())
+    drawing.suspend()
+    try:
+        with page.page.expect_download(timeout=60_000):
+            export.click()
+            page.sees("Drawing tiny_planted_site1_layers.svg …", ".notice")
+            drawing.resume()
+    finally:
+        drawing.resume()
+    page.page.locator(".notice").wait_for(state="detached")
+
+
+def test_a_page_says_that_it_opens(chromium, server):
+    page = chromium.new_page()
+    held: list = []
+    page.route("**/bokeh*.js*", lambda script: held.append(script))
+    page.goto(entry(server, "?page=site"), wait_until="commit")
+    page.wait_for_function(f"{OPENING}.includes('Opening')", timeout=15_000)
+    while held:
+        held.pop().continue_()
+        page.wait_for_timeout(100)
+    page.wait_for_selector("canvas", timeout=60_000)
+    assert "Opening" not in page.evaluate(OPENING)
+    page.close()
 
 
 def test_pictures_are_kept_by_the_browser_and_nothing_else_is_served(visit, server, store):

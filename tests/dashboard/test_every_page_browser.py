@@ -11,7 +11,7 @@ import engine
 from dashboard.state import PAGES
 from dashboard.views.keys import GO
 from engine.analyses import TITLES
-from tests.browsers import SHOWN, WCAG, entry, served
+from tests.browsers import SHOWN, WCAG, Visit, entry, served
 from tests.engine.worked_example import activations, images, tiny_network
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
@@ -22,6 +22,26 @@ WIDER = """() => [...document.querySelectorAll('*')].flatMap(function walk(e) {
     && e.getBoundingClientRect().right > innerWidth + 1;
   return is_out ? [`${e.tagName} ${e.className} ${e.textContent.slice(0, 40)}`, ...inside] : inside;
 })"""
+
+# A figure by the label of its y axis: where its marks can be hit, (key, px from its corner, x of the data), the x of
+# its single points, which are those of the selection, and the label of its x axis.
+FIGURE = """(axis) => {
+  const models = [...Bokeh.documents[0].all_models], named = (a) => a.axis_label?.text ?? a.axis_label;
+  const is_hit = ({data_source}) => data_source?.data?.key && data_source.data.left;
+  const figures = models.filter((m) => m.type === 'Figure' && m.renderers.some(is_hit));
+  const figure = figures.find((m) => named([...m.left][0]) === axis);
+  const {data_source} = figure.renderers.find(is_hit);
+  const [key, ...sides] = ['key', 'left', 'right', 'bottom', 'top'].map((name) => [...data_source.get_column(name)]);
+  const {x_range, y_range, inner_width, inner_height, min_border_left, min_border_top} = figure;
+  const along = (range, at) => (at - range.start) / (range.end - range.start);
+  const hits = key.map((name, i) => {
+    const [x, y] = [(sides[0][i] + sides[1][i]) / 2, (sides[2][i] + sides[3][i]) / 2];
+    return [String(name), min_border_left + inner_width * along(x_range, x),
+            min_border_top + inner_height * (1 - along(y_range, y)), x];
+  });
+  const single = figure.renderers.flatMap((r) => r.data_source.data.x?.length === 1 ? [...r.data_source.data.x] : []);
+  return {hits, single, label: named([...figure.below][0])};
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +111,53 @@ def test_every_page_is_clean_in_the_window_and_accessible(chromium, server, netw
     shown.close()
     assert (wrong, outside, found) == ([], [], {})
     assert set(GO.values()) == set(PAGES)
+
+
+def test_a_tap_on_a_map_and_on_a_position_is_followed_by_the_other_views(chromium, server, store):
+    visit = Visit(chromium, server, "?page=feature-maps&network=tiny&recording=planted&region=V4")
+    figure = visit.page.evaluate(FIGURE, "Best r with any site")
+    shown = visit.page.locator("[data-area=map-head] h2").inner_text()
+    channel, x, y, _ = next(hit for hit in figure["hits"] if f"Map {hit[0]}" != shown)
+    tap(visit, "validated_maps", x, y)
+    visit.until(feature_map=channel)
+    visit.sees(f"Map {channel}", "[data-area=map-head]")
+    followed(visit, channel)
+
+    figure = visit.page.evaluate(FIGURE, "Row")
+    run = engine.open_run("tiny@planted", store)
+    is_v4 = run.dataset("recording")["region"].values == "V4"
+    best = run.dataset("layer_matches").sel(layer=figure["label"].removeprefix("Column in the maps of "))
+    best = best.isel(rank=0, site=is_v4)
+    elsewhere = best.isel(site=best["channel"].values != int(channel))
+    taken = [f"({y}, {x})" for y, x in zip(elsewhere["y"].values, elsewhere["x"].values, strict=True)]
+    position, x, y, _ = next(hit for hit in figure["hits"] if hit[0] in taken)
+    tap(visit, "feature_maps_positions", x, y)
+    visit.page.wait_for_function(
+        "before => new URLSearchParams(location.search).get('feature_map') !== before", arg=channel
+    )
+    site, channel = visit.chosen("site"), visit.chosen("feature_map")
+    there = best.sel(site=site)
+    assert (f"({there['y'].item()}, {there['x'].item()})", str(there["channel"].item())) == (position, channel)
+    visit.sees(f"Map {channel}", "[data-area=map-head]")
+    visit.sees(site, "[data-area=map]")
+    followed(visit, channel)
+    visit.close()
+
+
+def tap(visit: Visit, figure: str, x: float, y: float) -> None:
+    canvas = visit.page.locator(f"[data-slot={figure}] canvas").first
+    canvas.scroll_into_view_if_needed()
+    frame = canvas.bounding_box()
+    visit.page.mouse.click(frame["x"] + x, frame["y"] + y)
+
+
+def followed(visit: Visit, channel: str) -> None:
+    """The mark of the selection stands at the map, in the figure of all maps as the browser holds it."""
+    visit.page.wait_for_function(
+        f"""([axis, channel]) => {{
+          const {{hits, single}} = ({FIGURE})(axis);
+          return single.includes(hits.find(([key]) => key === channel)[3]);
+        }}""",
+        arg=["Best r with any site", channel],
+        timeout=15_000,
+    )

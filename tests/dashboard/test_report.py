@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 from click.testing import CliRunner
 
-from dashboard.registry import FIGURES
+from dashboard.registry import FIGURES, Asked
 from dashboard.report import _drawn, report, write_report
 from dashboard.runs import OpenRun
 from engine.errors import RunNotFoundError, SettingsError
@@ -121,6 +121,22 @@ def test_the_tables_hold_the_numbers_of_the_run(written, run_datasets):
         for column, values in ((1, best["correlation"].values[own]), (2, best["held_out"].values[own]), (3, ceiling)):
             told = sorted(float(row[column].replace("−", "-")) for row in rows)
             np.testing.assert_allclose(told, sorted(values), atol=5e-4)
+
+
+def test_the_data_of_a_figure_stand_below_it(written, run_datasets):
+    run, html, _ = written
+    card = next(part for part in html.split('<section class="card"') if 'data-figure="responses"' in part)
+    table = re.search(r'<details class="data">.*?</details>', card, re.S).group()
+    heads, *rows = [re.findall(r"<t[dh][^>]*>([^<]*)<", row) for row in re.findall(r"<tr>(.*?)</tr>", table, re.S)]
+    opened = OpenRun(run)
+    site = opened.sites("V4").index[0]
+    data = FIGURES["responses"].data(Asked(opened, site=site, region="V4"))
+    assert heads == [name.replace("_", " ") for name in data.columns]
+    assert len(rows) == len(data) == 120
+    site_sd, unit_sd = (
+        [float(row[heads.index(name)].replace("−", "-")) for row in rows] for name in ("site sd", "unit sd")
+    )
+    assert np.corrcoef(site_sd, unit_sd)[0, 1] == pytest.approx(opened.sites("V4")["r"].iloc[0], abs=0.005)
 
 
 def test_names_are_text(written):

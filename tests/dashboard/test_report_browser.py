@@ -1,9 +1,11 @@
 """A report opened from a file in Chromium: it asks for nothing, raises nothing, and draws."""
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 from dashboard.registry import FIGURES
 from dashboard.report import write_report
+from tests.browsers import WCAG
 from tests.dashboard.stores import put
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
@@ -25,7 +27,12 @@ def test_a_report_needs_nothing_but_itself(chromium, run_datasets, tmp_path, mon
         page.mouse.move(figure["x"] + figure["width"] * share, figure["y"] + figure["height"] * 0.75)
     page.wait_for_timeout(300)
     figures = page.locator(".bk-Figure").count()
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
+    rows = page.locator("[data-figure=responses] details.data").first.locator("tbody tr").count()
+    judged = Axe().run(page, options=WCAG).response["violations"]
     page.close()
     assert [address for address in asked if not address.startswith("data:")] == [file.as_uri()]
     assert said == []
     assert figures == 4
+    assert rows == 120
+    assert [(one["id"], one["nodes"][0]["html"]) for one in judged] == []

@@ -134,15 +134,17 @@ def test_the_limits_on_paper_are_those_of_the_page(run_datasets):
     np.testing.assert_allclose([*axis.get_xlim(), *axis.get_ylim()], [*drawing.axes.xlim, *drawing.axes.ylim])
 
 
-def test_a_long_footer_takes_as_many_lines_as_it_needs_below_the_figure():
+@pytest.mark.parametrize("width", [376, 428])
+def test_a_long_footer_takes_as_many_lines_as_it_needs_below_the_figure(width):
     drawing = Drawing([line("MatchLine", [0, 1], [0, 1])], Axes((0, 1), (0, 1), (), (), "r"))
     told = "planted (SIMULATED) · V4, IT · 12 sites × 120 images · Other Net, trained weights · 2 folds, seed 0"
-    figure = paper(drawing, width=376, height=300, footer=told)
+    figure = paper(drawing, width=width, height=300, footer=told)
     figure.draw_without_rendering()
     (footer,) = figure.texts
     box = footer.get_window_extent()
     assert footer.get_text().replace("\n", " ") == told
     assert footer.get_text().count("\n") >= 1
+    assert "\n·" not in footer.get_text()
     assert box.x1 <= figure.bbox.x1
     assert box.y1 <= figure.axes[0].xaxis.label.get_window_extent().y0
     assert figure.get_figheight() * 96 == pytest.approx(300 + 12 * footer.get_text().count("\n"))
