@@ -6,6 +6,7 @@ Rendering a figure takes a fifth of a second, several for each page, and the ser
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from types import MappingProxyType
 from typing import Any, Final
 
 import holoviews as hv
@@ -13,7 +14,7 @@ import holoviews.plotting.bokeh  # registers the renderer
 import numpy as np
 from bokeh.core.has_props import HasProps
 from bokeh.model import Model
-from bokeh.models.renderers import GlyphRenderer
+from bokeh.models import AllIndices, GlyphRenderer, UnionRenderers
 
 from dashboard.figures.marks import (
     Drawing,
@@ -47,6 +48,8 @@ _BARE: Final[Mapping[str, Any]] = {
     "show_legend": False,
     "apply_ranges": False,
 }
+_STATELESS: Final = (AllIndices, UnionRenderers)
+"""Models that hold nothing: one of each serves all marks of a figure."""
 _BOKEH = hv.renderer("bokeh").instance(theme=None)  # theme=None: else HoloViews replaces the document's theme
 
 
@@ -76,7 +79,8 @@ def page_options(width: int | None, height: int) -> dict[str, Any]:
 def rendered(drawing: Drawing, width: int | None, height: int) -> tuple[Any, list[Part]]:
     """Return a Bokeh figure of its own with the marks of a drawing, bottom first; without their columns and look."""
     figure = _bare_figure(width, height).copy()
-    parts = [Part(_renderer(mark.kind).copy()) for mark in drawing.marks]
+    shared = {kind: kind() for kind in _STATELESS}
+    parts = [Part(_renderer(mark.kind).copy(shared)) for mark in drawing.marks]
     figure.renderers = [part.renderer for part in parts]
     return figure, parts
 
@@ -94,9 +98,12 @@ class _Original:
         self._models: list[tuple[type[Model], dict[str, Any]]] = []
         self._add(model, {})
 
-    def copy(self) -> Any:
+    def copy(self, shared: Mapping[type[Model], Model] = MappingProxyType({})) -> Any:
         copies: list[Any] = []
         for kind, properties in self._models:
+            if kind in shared:
+                copies.append(shared[kind])
+                continue
             one = kind.__new__(kind)  # without what the class itself sets at first, as when Bokeh reads a document
             HasProps.__init__(one, **{name: _filled(value, copies) for name, value in properties.items()})
             copies.append(one)

@@ -59,8 +59,14 @@ def variables(theme: str, document: Document | None = None) -> dict[str, str]:
         "us_script": f'<script nonce="{nonce}"',
         "us_theme": theme,
         "us_icon": _ICON,
-        "us_css": f"{faces()}\n{css_sheet()}\n{_BODY}",
+        "us_css": _sheet(),
     }
+
+
+@cache
+def _sheet() -> str:
+    """Return the style of the document, one for all sessions."""
+    return f"{faces()}\n{css_sheet()}\n{_BODY}"
 
 
 def request_of(document: Document | None) -> Any:

@@ -202,6 +202,32 @@ def test_fifty_visitors_beside_a_job(server, tmp_path, capsys):
     assert block < 250
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_an_open_page_holds_little(server, page, capsys):
+    n_before, n_more, drawn_s = 5, 20, 8
+
+    async def opened(count: int) -> list[Visitor]:
+        carried = await let_in(server.address)
+        visitors = [await visit(server.address, carried, page=page, site=f"site{k:02d}") for k in range(count)]
+        await asyncio.sleep(drawn_s)  # until the last of their figures is there
+        return visitors
+
+    async def held() -> float:
+        here = await opened(n_before)
+        before = server.rss
+        here += await opened(n_more)
+        assert server.ask("living").split()[0] == str(len(here))
+        each = (server.rss - before) / MB / n_more
+        for visitor in here:
+            visitor.connection.close()
+        await asyncio.sleep(1)
+        return each
+
+    each = asyncio.run(held())
+    told(capsys, f"\n{page}: {each:.1f} MB a session (aim 2)")
+    assert each < 4
+
+
 def test_sessions_that_come_and_go_leave_nothing(server, capsys):
     n_sessions, at_a_time, pages = int(os.environ.get("UNITSCOPE_SESSIONS", 5000)), 10, list(PAGES)
 

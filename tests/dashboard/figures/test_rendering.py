@@ -38,9 +38,11 @@ def drawing(height: float = 1) -> Drawing:
 
 
 def written(value: Any, seen: dict[Model, int] | None = None) -> Any:
-    """All that a figure is made of, its models numbered in the order of their mention."""
+    """All that a figure is made of, its models numbered in the order of their mention but for those without state."""
     seen = {} if seen is None else seen
     if isinstance(value, Model):
+        if isinstance(value, rendering._STATELESS):
+            return type(value).__name__, written(dict(value.properties_with_values(include_defaults=True)), {})
         if value in seen:
             return seen[value]
         seen[value] = len(seen)
@@ -101,6 +103,13 @@ def test_copies_share_no_model_and_stand_in_one_document():
     two.swap(drawing(height=3))
     assert one.renderer_of("Match").data_source.data["y"].tolist() == [1, 3]
     assert two.renderer_of("Match").data_source.data["y"].tolist() == [3, 3]
+
+
+def test_one_filter_and_one_policy_serve_all_marks_of_a_figure():
+    renderers = rendered(drawing(), None, 240)[0].renderers
+    assert len({renderer.view.filter for renderer in renderers}) == 1
+    assert len({renderer.data_source.selection_policy for renderer in renderers}) == 1
+    assert len({renderer.view for renderer in renderers}) == len(renderers) == 7  # a view knows the rows of its own
 
 
 def test_marks_and_their_renderers_stay_together():
