@@ -14,7 +14,9 @@ import holoviews.plotting.bokeh  # registers the renderer
 import numpy as np
 from bokeh.core.has_props import HasProps
 from bokeh.model import Model
-from bokeh.models import AllIndices, GlyphRenderer, UnionRenderers
+from bokeh.models.filters import AllIndices
+from bokeh.models.renderers import GlyphRenderer
+from bokeh.models.selections import UnionRenderers
 
 from dashboard.figures.marks import (
     Drawing,
@@ -79,7 +81,7 @@ def page_options(width: int | None, height: int) -> dict[str, Any]:
 def rendered(drawing: Drawing, width: int | None, height: int) -> tuple[Any, list[Part]]:
     """Return a Bokeh figure of its own with the marks of a drawing, bottom first; without their columns and look."""
     figure = _bare_figure(width, height).copy()
-    shared = {kind: kind() for kind in _STATELESS}
+    shared: dict[type[Model], Model] = {kind: kind() for kind in _STATELESS}
     parts = [Part(_renderer(mark.kind).copy(shared)) for mark in drawing.marks]
     figure.renderers = [part.renderer for part in parts]
     return figure, parts
