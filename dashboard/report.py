@@ -177,8 +177,14 @@ def _entry(asked: Asked, figure: Figure) -> Entry:
         named.pop("region", None)
     others = [other.stored for other in asked.others]
     told = commands(asked.run.stored, figure, others, named, f"{figure.name}.svg")
-    of_what, heading = next(iter(named.values()), ""), heading_of(figure.module, data)
-    return Entry(figure, of_what, data, heading, figure.describe(data, asked), told[-1])
+    return Entry(
+        figure,
+        of=next(iter(named.values()), ""),
+        data=data,
+        heading=heading_of(figure.module, data),
+        drawing=figure.describe(data, asked),
+        command=told[-1],
+    )
 
 
 def _write(file: Path, html: str) -> None:

@@ -11,9 +11,12 @@ import functools
 import hashlib
 import inspect
 import re
+import site
 import sys
+import sysconfig
 import types
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -35,6 +38,12 @@ MATCH_READS: Final = ("response", "region", "category", "object")
 
 _ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
 _KNOWN_BY_NAME: Final = {"torch", "builtins", *sys.stdlib_module_names} - {"__main__"}
+_INSTALLED: Final = tuple(
+    {sysconfig.get_path(name) for name in ("purelib", "platlib")}
+    | {*site.getsitepackages(), site.getusersitepackages()}
+)
+"""Folders of installed packages."""
+
 _N_PROBES: Final = 4
 _PROBE_SEED: Final = 20180101
 
@@ -118,8 +127,9 @@ def recording_digest(recording: "Recording", names: Collection[str]) -> str:
 def network_digest(network: "Network") -> str:
     """Return the digest of parameters, buffers, structure, code and preprocessing of a network.
 
-    Structure and code are the module's ``repr``, the plain attributes of its submodules, and the source of their
-    classes and of functions they hold; torch's own classes count by name.
+    Structure and code are the module's ``repr``, the attributes of its submodules, the source of their classes and of
+    functions they hold, and what that source names in its modules: functions, classes and constants, and what those
+    name. torch's own classes and functions count by name; those of installed packages by their own source alone.
 
     Raises
     ------
@@ -128,15 +138,16 @@ def network_digest(network: "Network") -> str:
         outputs for one image; if a parameter has no plain values.
     """
     modules = dict(network.module.named_modules(remove_duplicate=False))
-    return digest_of(
-        {
-            "tensors": {name: _tensor(name, tensor) for name, tensor in _tensors(network.module)},
-            "repr": _ADDRESS.sub("", repr(network.module)),
-            "attributes": {name: _attributes(module, network) for name, module in modules.items()},
-            "classes": dict(sorted(_sources({type(module) for module in modules.values()}, network))),
-            "preprocessing": preprocessing_digest(network),
-        }
-    )
+    code = _Code(network)
+    content = {
+        "tensors": {name: _tensor(name, tensor) for name, tensor in _tensors(network.module)},
+        "repr": _ADDRESS.sub("", repr(network.module)),
+        "attributes": {name: _attributes(module, code) for name, module in modules.items()},
+        "classes": dict(sorted(_sources({type(module) for module in modules.values()}, code))),
+        "preprocessing": preprocessing_digest(network),
+    }
+    named = code.named()
+    return digest_of(content | {"named": named} if named else content)
 
 
 def preprocessing_digest(network: "Network") -> str:
@@ -208,29 +219,29 @@ def _tensor(name: str, tensor: "torch.Tensor") -> list[Any]:
     return [str(tensor.dtype), list(tensor.shape), _sha256(values.numpy())]
 
 
-def _attributes(module: "torch.nn.Module", network: "Network") -> dict[str, Any]:
+def _attributes(module: "torch.nn.Module", code: "_Code") -> dict[str, Any]:
     import torch
 
     internal = vars(torch.nn.Module()).keys() - {"training"}
     hooks = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
-    code = getattr(module, "code", None)  # of scripted and traced modules, whose class says nothing
+    scripted = getattr(module, "code", None)  # of scripted and traced modules, whose class says nothing
     return {
         "attributes": {
-            name: _described(value, f"{type(module).__name__}.{name}", network)
+            name: _described(value, f"{type(module).__name__}.{name}", code)
             for name, value in vars(module).items()
             if name not in internal
         },
-        "hooks": [_described(hook, "a forward hook", network) for hook in hooks],
-        "code": code if isinstance(code, str) else None,
+        "hooks": [_described(hook, "a forward hook", code) for hook in hooks],
+        "code": scripted if isinstance(scripted, str) else None,
     }
 
 
-def _described(value: Any, where: str, network: "Network") -> Any:
+def _described(value: Any, where: str, code: "_Code") -> Any:
     """Return as JSON what an attribute holds; of an object that we cannot look into, the name of its class only."""
     import torch
 
     def described(item: Any) -> Any:
-        return _described(item, where, network)
+        return _described(item, where, code)
 
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
@@ -247,40 +258,129 @@ def _described(value: Any, where: str, network: "Network") -> Any:
     if isinstance(value, functools.partial):
         return [described(item) for item in (value.func, value.args, value.keywords)]
     if isinstance(value, types.MethodType):
-        return [_name(type(value.__self__)), value.__func__.__name__]
+        return [described(value.__self__), value.__func__.__name__]
     if isinstance(value, types.FunctionType):
         cells = [cell.cell_contents for cell in value.__closure__ or ()]
         held = [described(item) for item in (value.__defaults__, value.__kwdefaults__, cells)]
-        return [_name(value), _source(value, network), *held]
+        return [_name(value), code.source(value), *held]
     if isinstance(value, type):
-        return [_name(value), _source(value, network)]
+        return [_name(value), code.source(value)]
     if isinstance(value, (torch.dtype, enum.Enum, complex, bytes, range, slice)):
         return repr(value)
     transparent = (torch.nn.Module, types.SimpleNamespace, argparse.Namespace)
-    if isinstance(value, transparent) or dataclasses.is_dataclass(value):
-        return [_name(type(value)), _source(type(value), network), described(vars(value))]
-    return _name(value) if isinstance(value, types.BuiltinFunctionType) else _name(type(value))
+    kind = type(value)
+    if isinstance(value, transparent) or dataclasses.is_dataclass(value) or _is_own(kind):
+        with code.looked_into(value) as is_first:
+            return [_name(kind), code.source(kind), described(_state(value)) if is_first else "itself"]
+    if not _is_known(kind) and getattr(value, "__dict__", None):  # of an installed package
+        with code.looked_into(value) as is_first:
+            return [_name(kind), described(vars(value)) if is_first else "itself"]
+    return _name(value) if isinstance(value, types.BuiltinFunctionType) else _name(kind)
 
 
-def _sources(classes: Iterable[type], network: "Network") -> Iterator[tuple[str, str | None]]:
+def _state(value: Any) -> dict[str, Any]:
+    """Return the attributes of an object, those in slots too."""
+    named = [vars(ancestor).get("__slots__", ()) for ancestor in type(value).__mro__]
+    slots = [slot for names in named for slot in ([names] if isinstance(names, str) else names)]
+    held = {
+        slot: getattr(value, slot) for slot in slots if slot not in ("__dict__", "__weakref__") and hasattr(value, slot)
+    }
+    return {**held, **getattr(value, "__dict__", {})}
+
+
+def _sources(classes: Iterable[type], code: "_Code") -> Iterator[tuple[str, str | None]]:
     ancestors = {ancestor for one in classes for ancestor in one.__mro__}
-    return ((_name(one), _source(one, network)) for one in ancestors)
+    return ((_name(one), code.source(one)) for one in ancestors)
 
 
-def _source(thing: Any, network: "Network") -> str | None:
-    """Return the source of a class or function; None for those of torch and of Python, which count by name."""
-    if str(thing.__module__).partition(".")[0] in _KNOWN_BY_NAME:
-        return None
-    try:
-        return inspect.getsource(thing)
-    except (OSError, TypeError) as error:
-        if network.version is not None:
-            return f"version {network.version}"
-        raise NetworkError(
-            f"The source of {_name(thing)}, part of network {network.name!r}, cannot be had (it was not defined in a "
-            "file), so a change of its code would go unseen. Put it in a file, or name what you run: "
-            "Network.from_module(..., version='1')."
-        ) from error
+class _Code:
+    """The code of a network: its sources, and whatever those name in turn."""
+
+    def __init__(self, network: "Network") -> None:
+        self._network = network
+        self._own: dict[str, Any] = {}
+        self._open: set[int] = {id(module) for module in network.module.modules()}  # described one by one
+
+    def source(self, thing: Any) -> str | None:
+        """Return the source of a class or function; None for those of torch and of Python, which count by name."""
+        if _is_known(thing):
+            return None
+        if _is_own(thing):
+            self._own.setdefault(_name(thing), thing)
+        try:
+            return inspect.getsource(thing)
+        except (OSError, TypeError) as error:
+            if self._network.version is not None:
+                return f"version {self._network.version}"
+            raise NetworkError(
+                f"The source of {_name(thing)}, part of network {self._network.name!r}, cannot be had (it was not "
+                "defined in a file), so a change of its code would go unseen. Put it in a file, or name what you run: "
+                "Network.from_module(..., version='1')."
+            ) from error
+
+    @contextmanager
+    def looked_into(self, value: Any) -> Iterator[bool]:
+        """Say whether an object is not looked into already: it may hold itself, or a module of the network."""
+        is_first = id(value) not in self._open
+        self._open.add(id(value))
+        yield is_first
+        if is_first:
+            self._open.discard(id(value))
+
+    def named(self) -> dict[str, Any]:
+        """Return what the sources so far name in their modules, and what those name in turn, by module and name."""
+        named: dict[str, Any] = {}
+        waiting, seen = list(self._own), set(self._own)
+        while waiting:
+            for name, value in _globals_of(self._own[waiting.pop()]):
+                if name not in named:
+                    named[name] = _described(value, name, self)
+            waiting += [name for name in self._own if name not in seen]
+            seen |= set(self._own)
+        return named
+
+
+def _globals_of(thing: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what the code of a function or class names in its module, and in modules of the user's that it names."""
+    for function in _functions(thing):
+        names = set(_names(function.__code__))
+        for name in names & function.__globals__.keys():
+            value = function.__globals__[name]
+            if not isinstance(value, types.ModuleType):
+                yield f"{function.__module__}.{name}", value
+            elif _is_of_user(value.__name__):
+                yield from ((f"{value.__name__}.{one}", vars(value)[one]) for one in names & vars(value).keys())
+
+
+def _functions(thing: Any) -> Iterator[types.FunctionType]:
+    found = vars(thing).values() if isinstance(thing, type) else [thing]
+    for one in found:
+        parts = [one.fget, one.fset] if isinstance(one, property) else [getattr(one, "__func__", one)]
+        yield from (
+            part for part in map(inspect.unwrap, filter(callable, parts)) if isinstance(part, types.FunctionType)
+        )
+
+
+def _names(code: types.CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for one in code.co_consts:
+        if isinstance(one, types.CodeType):
+            yield from _names(one)
+
+
+def _is_known(thing: Any) -> bool:
+    return str(thing.__module__).partition(".")[0] in _KNOWN_BY_NAME
+
+
+def _is_own(thing: Any) -> bool:
+    return _is_of_user(str(thing.__module__))
+
+
+def _is_of_user(module: str) -> bool:
+    """Say whether a module is the user's own, and not Python's, ours or one of an installed package."""
+    package = module.partition(".")[0]
+    file = getattr(sys.modules.get(module), "__file__", None) or ""
+    return package not in {*_KNOWN_BY_NAME, "engine"} and not file.startswith(_INSTALLED)
 
 
 def _name(thing: Any) -> str:

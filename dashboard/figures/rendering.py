@@ -6,7 +6,6 @@ Rendering a figure takes a fifth of a second, several for each page, and the ser
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from types import MappingProxyType
 from typing import Any, Final
 
 import holoviews as hv
@@ -81,7 +80,7 @@ def page_options(width: int | None, height: int) -> dict[str, Any]:
 def rendered(drawing: Drawing, width: int | None, height: int) -> tuple[Any, list[Part]]:
     """Return a Bokeh figure of its own with the marks of a drawing, bottom first; without their columns and look."""
     figure = _bare_figure(width, height).copy()
-    shared: dict[type[Model], Model] = {kind: kind() for kind in _STATELESS}
+    shared: dict[type[Model], Model] = {}
     parts = [Part(_renderer(mark.kind).copy(shared)) for mark in drawing.marks]
     figure.renderers = [part.renderer for part in parts]
     return figure, parts
@@ -100,14 +99,17 @@ class _Original:
         self._models: list[tuple[type[Model], dict[str, Any]]] = []
         self._add(model, {})
 
-    def copy(self, shared: Mapping[type[Model], Model] = MappingProxyType({})) -> Any:
+    def copy(self, shared: dict[type[Model], Model] | None = None) -> Any:
+        """Return a copy; models without state are taken from ``shared``, and put there by the first that has them."""
+        shared = {} if shared is None else shared
         copies: list[Any] = []
         for kind, properties in self._models:
-            if kind in shared:
-                copies.append(shared[kind])
-                continue
-            one = kind.__new__(kind)  # without what the class itself sets at first, as when Bokeh reads a document
-            HasProps.__init__(one, **{name: _filled(value, copies) for name, value in properties.items()})
+            one = shared.get(kind)
+            if one is None:
+                one = kind.__new__(kind)  # without what the class itself sets at first, as when Bokeh reads a document
+                HasProps.__init__(one, **{name: _filled(value, copies) for name, value in properties.items()})
+            if kind in _STATELESS:
+                shared[kind] = one
             copies.append(one)
         return copies[-1]
 

@@ -32,9 +32,11 @@ TEMPLATE = """{% from macros import embed %}<!DOCTYPE html>
 {{ bokeh_css }}
 </head>
 <body>
+<noscript>unitscope draws its figures in the browser: allow JavaScript for this address and reload.</noscript>
 <div id="us-bar">{{ embed(roots.bar) }}</div>
 <div id="us-pages">{{ embed(roots.pages) }}</div>
 <div hidden>{{ embed(roots.browser) }}</div>
+{# the browser paints what stands above before it runs scripts #}
 {{ bokeh_js | replace("<script", us_script) }}{{ plot_script | replace("<script", us_script) }}
 </body>
 </html>"""
@@ -48,7 +50,10 @@ body{background:var(--us-bg);color:var(--us-ink);font:12px/16px var(--us-font)}
 :root{--us-focus:transparent}:root[data-by=keys]{--us-focus:var(--us-ink)}
 :root{color-scheme:light}:root[data-theme=dark]{color-scheme:dark}
 #us-bar{min-height:48px;background:var(--us-paper)}
-#us-pages>:empty::before{content:"Opening…";position:absolute;padding:24px;color:var(--us-text2)}"""
+#us-pages>:empty{color:var(--us-text2)}#us-pages>:empty::before,#us-pages>:empty::after{position:absolute;left:24px}
+#us-pages>:empty::before{top:72px;content:"Opening…"}
+#us-pages>:empty::after{top:92px;content:"That takes long. If nothing comes, reload the page.";
+opacity:0;animation:us-long 0s 15s forwards}@keyframes us-long{to{opacity:1}}"""
 
 
 def variables(theme: str, document: Document | None = None) -> dict[str, str]:

@@ -32,8 +32,9 @@ from engine.sources import match_command
 
 _QUALITY, _EDGE_PX = 70, 34
 _IN_A_ROW = 40
-_MOST_ROWS = 200
-"""Rows of a figure's data that are in the page; the command of the figure writes all as csv."""
+_HOW = "What it shows, and how to make it again"
+MOST_ROWS = 200
+"""Rows of a figure's data that are in the page."""
 _STYLES = (Path(__file__).parent.parent / "styles" / "report.css").read_text(encoding="utf-8")
 
 
@@ -150,7 +151,7 @@ def _card(position: int, entry: Entry, place: Markup) -> Markup:
         place,
         tag(
             "details",
-            tag("summary", "What it shows, and how to make it again"),
+            tag("summary", _HOW),
             paragraphs(figure.module.HELP),
             tag("p", f"{number} · {figure.name}" if figure.number else figure.name),
             tag("pre", entry.command),
@@ -164,13 +165,11 @@ def _card(position: int, entry: Entry, place: Markup) -> Markup:
 
 
 def _table(entry: Entry) -> Markup:
-    """Return the data of a figure, for who cannot see a canvas or wants the values."""
-    rest = "the command above writes all, as csv beside the picture"
-    body, size = data_table(entry.data, _name(entry), _MOST_ROWS, rest=rest)
-    place = {"tabindex": "0", "role": "region", "aria_label": f"Data of {_name(entry)}"}
-    return tag(
-        "details", tag("summary", "Its data"), tag("p", size), tag("div", body, class_="scroll", **place), class_="data"
-    )
+    """Return what opens the data of a figure."""
+    rest = f"the command under “{_HOW}” writes all, as csv beside the picture"
+    body, size = data_table(entry.data, _name(entry), most_rows=MOST_ROWS, rest=rest)
+    scrolled = {"class_": "scroll", "tabindex": "0", "role": "region", "aria_label": f"Data of {_name(entry)}"}
+    return tag("details", tag("summary", "Its data"), tag("p", size), tag("div", body, **scrolled), class_="data")
 
 
 def _absent(absent: Sequence[Absent]) -> Markup:

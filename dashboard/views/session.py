@@ -57,8 +57,9 @@ PAGE_CLASSES: tuple[type[Page], ...] = (
 )
 WINDOWS = ((1800, 12), (1400, 10), (0, 8))
 """Least width in px of a window, and how many favourite images it has room for in two rows."""
-_BUSY_AFTER_S = 0.15
-"""What is not there by then says that it is being made."""
+_ANNOUNCED_AFTER_S = 0.15
+"""A file that is not drawn by then is announced; what a figure says that is still to come is in ``panels.css``."""
+_FIRST_FILE = "The first one takes some seconds, as the drawing libraries are loaded."
 
 
 class Session:
@@ -99,7 +100,8 @@ class Session:
         self._loop: IOLoop | None = None
         self._columns = 10
         self._is_told = self._is_news = False
-        self._being_drawn: set[str] = set()
+        self._being_drawn: dict[str, bool] = {}
+        """Files, and whether they are announced."""
         self._empty: Screen | None = None
         self.refresh()
         self.selection.param.watch(self._changed, list(ADDRESS))
@@ -247,7 +249,14 @@ class Session:
         }
         self.bar.write({name: str(html) for name, html in areas.items()})
 
+    def _show_notice(self) -> None:
+        self.say(self._notice(self.results.choose(self.selection)))
+
     def _notice(self, chosen: Chosen | None) -> str:
+        announced = [file for file, is_announced in self._being_drawn.items() if is_announced]
+        if announced:
+            first = "" if self.results.drawing.is_ready else f" {_FIRST_FILE}"
+            return f"Drawing {', '.join(announced)} …{first}"
         told = chosen.notice if chosen is not None else ""
         return told or (self.why_read_only if chosen is None or self.selection.page == "runs" else "")
 
@@ -356,26 +365,27 @@ class Session:
             return
         if file in self._being_drawn:
             return
-        self._being_drawn.add(file)
         document, loop = self._document, self._loop
         drawn = self.results.drawing.draw(drawing, kind, **how)
+        self._being_drawn[file] = False
         drawn.add_done_callback(lambda _: change_soon(document, loop, lambda: self._drawn(file, drawn)))
-        loop.call_later(_BUSY_AFTER_S, change_soon, document, loop, lambda: self._say_drawing(file))
+        loop.call_later(_ANNOUNCED_AFTER_S, change_soon, document, loop, lambda: self._announce(file, drawn))
 
-    def _say_drawing(self, file: str) -> None:
-        if file in self._being_drawn:
-            first = " The first one takes some seconds, as the drawing libraries are loaded."
-            self.say(f"Drawing {file} …{'' if self.results.drawing.is_ready else first}")
+    def _announce(self, file: str, drawn: Future[bytes]) -> None:
+        """Say that a file is being drawn, unless it is there by now."""
+        if not drawn.done():
+            self._being_drawn[file] = True
+            self._show_notice()
 
     def _drawn(self, file: str, drawn: Future[bytes]) -> None:
-        self._being_drawn.discard(file)
+        del self._being_drawn[file]
         error = drawn.exception()
         if error is not None:
             name = secrets.token_hex(3)
             log.error("error %s while drawing %s", name, file, exc_info=error)
             self.say(sentence(name))
             return
-        self.bar.write({"notice": str(bar.notice(self._notice(self.results.choose(self.selection))))})
+        self._show_notice()
         self._download(file, drawn.result())
 
     def _download(self, file: str, content: bytes) -> None:

@@ -29,7 +29,7 @@ def tabulated(table: pd.DataFrame, name: str, title: str, caption: str, provenan
     provenance
         What the data rest on, in a line.
     """
-    body, size = data_table(table, title, MOST_ROWS, rest="csv has all")
+    body, size = data_table(table, title, most_rows=MOST_ROWS, rest="csv has all")
     csv = tag("button", icon("export"), "csv", data_do="export", data_figure=name, data_kind="csv", class_="link")
     return tag(
         "div",
@@ -44,7 +44,7 @@ def tabulated(table: pd.DataFrame, name: str, title: str, caption: str, provenan
     )
 
 
-def data_table(table: pd.DataFrame, label: str, most_rows: int, *, rest: str) -> tuple[Markup, str]:
+def data_table(table: pd.DataFrame, label: str, *, most_rows: int, rest: str) -> tuple[Markup, str]:
     """Return the first rows of a figure's data as a table, and how many there are; ``rest`` says where all are."""
     table = table.drop(columns="token", errors="ignore")  # of colours
     shown = table.head(most_rows)

@@ -17,6 +17,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 import engine
+from dashboard.results import Results
 from dashboard.views.session import Session
 from tests.browsers import WCAG, Visit, entry, served
 from tests.dashboard.stores import damage, put
@@ -33,7 +34,10 @@ SOURCES = """() => Bokeh.documents[0].all_models ? [...Bokeh.documents[0].all_mo
               texts: f.renderers.flatMap(r => [...(r.data_source?.data?.text ?? [])])})) : []"""
 
 # What the page says before anything of it is there.
-OPENING = "getComputedStyle(document.querySelector('#us-pages > *'), '::before').content"
+SIGNS = """[...document.querySelectorAll('#us-pages > :empty')].slice(0, 1).flatMap((e) => {
+  const [first, then] = ['::before', '::after'].map((name) => getComputedStyle(e, name));
+  return [first.content, then.opacity, then.content];
+})"""
 
 # The image with the second strongest response of the site, and where its point is, in px from the figure's corner.
 SECOND_FAVOURITE = """() => {
@@ -61,12 +65,17 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(store: Path) -> Iterator:
+def results(store: Path) -> Results:
+    return Results(store)
+
+
+@pytest.fixture(scope="module")
+def server(results: Results) -> Iterator:
     """A server that looks sooner than one for users whether a session has lost its browser."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dashboard.gate.LEFT_AFTER_S", 3)
         patch.setattr("dashboard.server._LOOK_EVERY_MS", 500)
-        with served(store, warm=True) as server:
+        with served(results, warm=True) as server:
             yield server
 
 
@@ -279,37 +288,45 @@ def test_a_drawn_file_comes_from_a_process_beside_the_server(visit):
     assert "planted" in drawn
 
 
-def test_a_file_that_takes_its_time_is_announced(visit):
+def test_a_file_is_announced_until_it_is_drawn(visit, results):
     page = visit("?page=site&network=tiny&recording=planted&site=site1")
-    export = page.page.locator("[data-menu=layers-export] [data-kind=svg]")
-    page.page.locator("[data-menu-name=layers-export]").click()
-    with page.page.expect_download(timeout=60_000):
-        export.click()  # from now on the process that draws is there
-    page.page.locator("[data-menu-name=layers-export]").click()
-    drawing = next(one for one in psutil.Process().children() if "dashboard.drawing_process" in one.cmdline())
+    file = "tiny_planted_site1_layers.svg"
+    ask_for(page, "svg")
+    page.page.wait_for_event("download", timeout=60_000)  # from now on the process that draws is there
+    drawing = psutil.Process(results.drawing._process.pid)
     drawing.suspend()
     try:
-        with page.page.expect_download(timeout=60_000):
-            export.click()
-            page.sees("Drawing tiny_planted_site1_layers.svg …", ".notice")
-            drawing.resume()
+        ask_for(page, "svg")
+        page.sees(f"Drawing {file} …", ".notice")
+        page.page.keyboard.press("ArrowRight")  # it goes on meanwhile, and so does the sign
+        page.until(rank="1")
+        ask_for(page, "pdf")
+        page.sees(f"Drawing {file}, {file.replace('svg', 'pdf')} …", ".notice")
     finally:
         drawing.resume()
     page.page.locator(".notice").wait_for(state="detached")
 
 
-def test_a_page_says_that_it_opens(chromium, server):
+def ask_for(visit: Visit, kind: str) -> None:
+    visit.page.locator("[data-menu-name=layers-export]").click()
+    visit.page.locator(f"[data-menu=layers-export] [data-kind={kind}]").click()
+
+
+def test_a_page_says_that_it_opens_and_what_to_do_if_it_does_not(chromium, server):
     page = chromium.new_page()
-    held: list = []
-    page.route("**/bokeh*.js*", lambda script: held.append(script))
-    page.goto(entry(server, "?page=site"), wait_until="commit")
-    page.wait_for_function(f"{OPENING}.includes('Opening')", timeout=15_000)
-    while held:
-        held.pop().continue_()
-        page.wait_for_timeout(100)
-    page.wait_for_selector("canvas", timeout=60_000)
-    assert "Opening" not in page.evaluate(OPENING)
-    page.close()
+    page.route("**/bokeh*.js*", lambda script: None)  # they do not come
+    try:
+        page.goto(entry(server, "?page=site"), wait_until="commit")
+        page.wait_for_function(f"{SIGNS}[0]?.includes('Opening')", timeout=15_000)
+        assert page.evaluate(SIGNS)[1:] == ["0", '"That takes long. If nothing comes, reload the page."']
+        page.evaluate("document.getAnimations().forEach((one) => one.finish())")
+        assert page.evaluate(SIGNS)[1] == "1"
+    finally:
+        page.close()
+
+
+def test_what_a_page_says_while_it_opens_goes(visit):
+    assert not visit("?page=site&network=tiny&recording=planted").page.evaluate(SIGNS)
 
 
 def test_pictures_are_kept_by_the_browser_and_nothing_else_is_served(visit, server, store):

@@ -23,24 +23,25 @@ WIDER = """() => [...document.querySelectorAll('*')].flatMap(function walk(e) {
   return is_out ? [`${e.tagName} ${e.className} ${e.textContent.slice(0, 40)}`, ...inside] : inside;
 })"""
 
-# A figure by the label of its y axis: where its marks can be hit, (key, px from its corner, x of the data), the x of
-# its single points, which are those of the selection, and the label of its x axis.
+# A figure by the label of its y axis, once the browser has laid it out: where its marks can be hit, (key, px from its
+# corner), what is written in it, and the label of its x axis.
 FIGURE = """(axis) => {
-  const models = [...Bokeh.documents[0].all_models], named = (a) => a.axis_label?.text ?? a.axis_label;
+  const models = [...Bokeh.documents[0].all_models], named = (a) => a?.axis_label?.text ?? a?.axis_label;
   const is_hit = ({data_source}) => data_source?.data?.key && data_source.data.left;
   const figures = models.filter((m) => m.type === 'Figure' && m.renderers.some(is_hit));
   const figure = figures.find((m) => named([...m.left][0]) === axis);
+  if (!figure?.inner_width) return null;
   const {data_source} = figure.renderers.find(is_hit);
   const [key, ...sides] = ['key', 'left', 'right', 'bottom', 'top'].map((name) => [...data_source.get_column(name)]);
   const {x_range, y_range, inner_width, inner_height, min_border_left, min_border_top} = figure;
-  const along = (range, at) => (at - range.start) / (range.end - range.start);
+  const along = (range, low, high) => ((low + high) / 2 - range.start) / (range.end - range.start);
   const hits = key.map((name, i) => {
-    const [x, y] = [(sides[0][i] + sides[1][i]) / 2, (sides[2][i] + sides[3][i]) / 2];
-    return [String(name), min_border_left + inner_width * along(x_range, x),
-            min_border_top + inner_height * (1 - along(y_range, y)), x];
+    const [left, right, bottom, top] = sides.map((side) => side[i]);
+    return [String(name), min_border_left + inner_width * along(x_range, left, right),
+            min_border_top + inner_height * (1 - along(y_range, bottom, top))];
   });
-  const single = figure.renderers.flatMap((r) => r.data_source.data.x?.length === 1 ? [...r.data_source.data.x] : []);
-  return {hits, single, label: named([...figure.below][0])};
+  const texts = figure.renderers.flatMap((r) => [...(r.data_source.data.text ?? [])]);
+  return {hits, texts, label: named([...figure.below][0])};
 }"""
 
 
@@ -115,22 +116,22 @@ def test_every_page_is_clean_in_the_window_and_accessible(chromium, server, netw
 
 def test_a_tap_on_a_map_and_on_a_position_is_followed_by_the_other_views(chromium, server, store):
     visit = Visit(chromium, server, "?page=feature-maps&network=tiny&recording=planted&region=V4")
-    figure = visit.page.evaluate(FIGURE, "Best r with any site")
+    figure = figure_of(visit, "Best r with any site")
     shown = visit.page.locator("[data-area=map-head] h2").inner_text()
-    channel, x, y, _ = next(hit for hit in figure["hits"] if f"Map {hit[0]}" != shown)
+    channel, x, y = next(hit for hit in figure["hits"] if f"Map {hit[0]}" != shown)
     tap(visit, "validated_maps", x, y)
     visit.until(feature_map=channel)
     visit.sees(f"Map {channel}", "[data-area=map-head]")
     followed(visit, channel)
 
-    figure = visit.page.evaluate(FIGURE, "Row")
+    figure = figure_of(visit, "Row")
     run = engine.open_run("tiny@planted", store)
     is_v4 = run.dataset("recording")["region"].values == "V4"
     best = run.dataset("layer_matches").sel(layer=figure["label"].removeprefix("Column in the maps of "))
     best = best.isel(rank=0, site=is_v4)
     elsewhere = best.isel(site=best["channel"].values != int(channel))
     taken = [f"({y}, {x})" for y, x in zip(elsewhere["y"].values, elsewhere["x"].values, strict=True)]
-    position, x, y, _ = next(hit for hit in figure["hits"] if hit[0] in taken)
+    position, x, y = next(hit for hit in figure["hits"] if hit[0] in taken)
     tap(visit, "feature_maps_positions", x, y)
     visit.page.wait_for_function(
         "before => new URLSearchParams(location.search).get('feature_map') !== before", arg=channel
@@ -151,13 +152,14 @@ def tap(visit: Visit, figure: str, x: float, y: float) -> None:
     visit.page.mouse.click(frame["x"] + x, frame["y"] + y)
 
 
+def figure_of(visit: Visit, axis: str) -> dict:
+    return visit.page.wait_for_function(FIGURE, arg=axis, timeout=15_000).json_value()
+
+
 def followed(visit: Visit, channel: str) -> None:
-    """The mark of the selection stands at the map, in the figure of all maps as the browser holds it."""
+    """The selected map is named in the figure of all maps, as the browser holds it."""
     visit.page.wait_for_function(
-        f"""([axis, channel]) => {{
-          const {{hits, single}} = ({FIGURE})(axis);
-          return single.includes(hits.find(([key]) => key === channel)[3]);
-        }}""",
-        arg=["Best r with any site", channel],
+        f"([axis, name]) => ({FIGURE})(axis)?.texts.includes(name)",
+        arg=["Best r with any site", f"map {channel}"],
         timeout=15_000,
     )

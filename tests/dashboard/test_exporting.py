@@ -5,6 +5,7 @@ import csv
 import io
 import re
 import string
+from concurrent.futures import Future
 from pathlib import PureWindowsPath
 
 import pandas as pd
@@ -123,3 +124,19 @@ def test_a_figure_from_the_page_says_what_it_shows_and_what_its_marks_mean(tmp_p
     told = re.sub(r"<[^>]*>", " ", base64.b64decode(content).decode())
     for words in (responses.TITLE, "favourites of the site", "of the unit", "selected"):
         assert words in told
+
+
+def test_files_are_announced_while_they_are_drawn_and_the_first_says_why_it_takes_seconds(tmp_path, run_datasets):
+    put(tmp_path, run_datasets)
+    session = Session(Results(tmp_path))
+    session._being_drawn["a.svg"] = False
+    session._announce("a.svg", Future())
+    assert "Drawing a.svg … The first one takes some seconds" in session.bar.written["notice"]
+    session.refresh()
+    assert "Drawing a.svg …" in session.bar.written["notice"]
+    drawn: Future[bytes] = Future()
+    drawn.set_result(b"<svg>")
+    session._being_drawn["b.svg"] = False
+    session._announce("b.svg", drawn)  # it is there by now
+    session._drawn("a.svg", drawn)
+    assert session.bar.written["notice"] == ""

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from dashboard.registry import FIGURES, Asked
 from dashboard.report import _drawn, report, write_report
 from dashboard.runs import OpenRun
+from dashboard.views.report_page import _table
 from engine.errors import RunNotFoundError, SettingsError
 from engine.store import add_group, open_run
 from tests.dashboard.stores import put
@@ -137,6 +138,15 @@ def test_the_data_of_a_figure_stand_below_it(written, run_datasets):
         [float(row[heads.index(name)].replace("−", "-")) for row in rows] for name in ("site sd", "unit sd")
     )
     assert np.corrcoef(site_sd, unit_sd)[0, 1] == pytest.approx(opened.sites("V4")["r"].iloc[0], abs=0.005)
+
+
+def test_long_data_are_cut_and_the_page_says_where_all_are(written, monkeypatch):
+    monkeypatch.setattr("dashboard.views.report_page.MOST_ROWS", 7)
+    run, *_ = written
+    entries, _ = _drawn(OpenRun(run), [], {"V4": ["site03"], "IT": []}, False)
+    shown = str(_table(next(entry for entry in entries if entry.figure.name == "responses")))
+    assert shown.count("<tr>") == 1 + 7
+    assert "the first 7 of 120 rows; the command under “What it shows, and how to make it again” writes all" in shown
 
 
 def test_names_are_text(written):

@@ -4,6 +4,8 @@ import argparse
 import dataclasses
 import enum
 import functools
+import importlib
+import linecache
 import os
 import subprocess
 import sys
@@ -234,6 +236,87 @@ def test_the_source_of_a_class_counts(tmp_path, monkeypatch):
         digests.append(network_digest(network(nn.Sequential(module))))
     sys.modules.pop("mine")
     assert digests[0] == digests[1] != digests[2]
+
+
+OWN = """
+from torch import nn
+
+import {tools}
+
+GAIN = {gain}
+
+
+def bounded(x):
+    return floored(x).clamp(max={most})
+
+
+def floored(x):
+    return x.clamp(min={least})
+
+
+def unused(x):
+    return {unused}
+
+
+class Settings:
+    def __init__(self, offset):
+        self.offset = offset
+
+
+class Narrow:
+    __slots__ = ("width",)
+
+    def __init__(self, width):
+        self.width = width
+
+
+class Scaled:
+    def __init__(self, factor):
+        self.factor, self.itself = factor, self
+
+    def run(self, x):
+        return x * self.factor
+
+
+class Mine(nn.Conv2d):
+    def __init__(self):
+        super().__init__(3, 2, 1, bias=False)
+        nn.init.ones_(self.weight)
+        self.settings, self.scaled, self.narrow = Settings({offset}), Scaled({factor}).run, Narrow({width})
+        self.settings.owner = [self]
+
+    def forward(self, x):
+        x = self.scaled(bounded(super().forward(x)) * GAIN + self.settings.offset)
+        return {tools}.halved(x)[..., : self.narrow.width]
+"""
+OWN_VALUES = {"gain": 2, "most": 4, "least": -1, "offset": 0.5, "factor": 3, "width": 2, "unused": 1, "share": 2}
+
+
+def digest_of_own(folder, **changes) -> str:
+    """The digest of a network from a file, which another process would have read anew."""
+    values = OWN_VALUES | changes
+    for name, code in {"own_tools": "def halved(x):\n    return x / {share}\n", "own_network": OWN}.items():
+        (folder / f"{name}.py").write_text(code.format(**values, tools="own_tools"))
+        sys.modules.pop(name, None)
+    linecache.clearcache()
+    importlib.invalidate_caches()
+    sys.dont_write_bytecode, before = True, sys.dont_write_bytecode
+    try:
+        return network_digest(network(nn.Sequential(importlib.import_module("own_network").Mine()), layers=["0"]))
+    finally:
+        sys.dont_write_bytecode = before
+        for name in ("own_tools", "own_network"):
+            sys.modules.pop(name, None)
+
+
+def test_what_the_code_of_a_network_names_counts_and_what_it_does_not_name_does_not(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    plain = digest_of_own(tmp_path)
+    assert digest_of_own(tmp_path) == plain
+    changed = {name: digest_of_own(tmp_path, **{name: value + 1}) for name, value in OWN_VALUES.items()}
+    assert changed.pop("unused") == plain
+    assert plain not in changed.values()
+    assert len(set(changed.values())) == len(changed) == 7
 
 
 def test_an_arbitrary_preprocessing_counts_by_what_it_does():

@@ -40,9 +40,9 @@ def drawing(height: float = 1) -> Drawing:
 def written(value: Any, seen: dict[Model, int] | None = None) -> Any:
     """All that a figure is made of, its models numbered in the order of their mention but for those without state."""
     seen = {} if seen is None else seen
+    if isinstance(value, rendering._STATELESS):
+        return type(value).__name__, written(dict(value.properties_with_values(include_defaults=True)))
     if isinstance(value, Model):
-        if isinstance(value, rendering._STATELESS):
-            return type(value).__name__, written(dict(value.properties_with_values(include_defaults=True)), {})
         if value in seen:
             return seen[value]
         seen[value] = len(seen)
