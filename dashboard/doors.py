@@ -143,6 +143,12 @@ def _require_secrecy(
             "(ssh -L 5006:localhost:5006 HOST); or say that you mean it with --allow-remote (allow_remote=True), and "
             "what keeps the traffic secret: --certfile and --keyfile, or --behind-proxy https://ITS.NAME."
         )
+    open_ = [origin for origin in behind_proxy if urlsplit(origin).scheme == "http"]
+    if certfile is None and open_:
+        raise SettingsError(
+            f"--behind-proxy {open_[0]} would send the token and all responses readable by others. Name the address at "
+            "the proxy that has a certificate: --behind-proxy https://lab.example.org"
+        )
     if certfile is None and not behind_proxy:
         raise SettingsError(
             f"On {address} the token and all responses would cross the network readable by others. Give the server a "

@@ -37,8 +37,8 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except EngineError as error:
             raise click.ClickException(str(error)) from error
-        except (click.ClickException, click.Abort, click.exceptions.Exit):
-            raise
+        except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+            raise  # click ends quietly where nobody reads on, as in ``| head``
         except Exception as error:
             if os.environ.get(_TRACEBACK):
                 raise

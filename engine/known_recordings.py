@@ -113,7 +113,7 @@ def _open_path(name: str | os.PathLike[str], given: Given) -> Recording:
     try:
         return Recording.from_arrays(**arguments(path, given))
     except RecordingError as error:
-        if str(path.parent) in str(error):
+        if path.name in str(error) or str(path.parent) in str(error).split():
             raise
         raise type(error)(f"{path}: {error}") from error
 

@@ -65,7 +65,7 @@ def recording_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def open_recordings(names: tuple[str, ...], said: dict[str, Any]) -> list["engine.Recording"]:
     """Open recordings; what is said of a file can only be said of one."""
-    said = {key: value for key, value in said.items() if value not in (None, False)}
+    said = {key: value for key, value in said.items() if value is not None and value is not False}
     if said and len(names) > 1:
         option = f"--{next(iter(said)).replace('_', '-')}"
         raise click.UsageError(

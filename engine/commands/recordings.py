@@ -35,7 +35,7 @@ def check_data(recording: str, save: Path | None, **said: Any) -> None:
     click.echo(check(opened).describe())
     if is_readable(Path(recording)) and not (Path(recording) / MANIFEST).exists():
         line = checksum_line(Path(recording))
-        click.echo(f"To notice any change of the file, write into {NOTES} beside it: {line}")
+        click.echo(f"To notice any change of the file, write at the end of {NOTES} beside it:\n{line}")
     if save is not None:
         click.echo(f"saved: unitscope match NETWORK {opened.save(save)}")
 

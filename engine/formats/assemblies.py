@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from engine.errors import RecordingError
-from engine.formats.contents import Contents, as_text, require_plausible_size
+from engine.formats.contents import Contents, as_text, require_no_fill, require_plausible_size
 from engine.formats.labelled import plain_column
 
 _DIMS: Final = {"presentation", "neuroid"}
@@ -21,8 +21,6 @@ _STIMULUS_IDS: Final = ("stimulus_id", "image_id")
 _SITE_IDS: Final = ("neuroid_id", "neuroid", "neuroid_")
 _RENAMED: Final = {"category_name": "category", "object_name": "object"}
 _TAKEN: Final = frozenset({"stimulus", "site", "repeat", "region", "response", "trials", "rf_map", "rf_y", "rf_x"})
-_NEVER_WRITTEN: Final = np.float32(9.969209968386869e36)
-"""What the netCDF library puts where nobody wrote a number."""
 
 
 def is_assembly(dataset: xr.Dataset) -> bool:
@@ -104,10 +102,12 @@ def _in_window(data: xr.DataArray, where: str, window_ms: str | None) -> tuple[n
     if bins is None:
         raise RecordingError(f"{where} has {data.sizes[_BIN]} time bins without time_bin_start and time_bin_end.")
     chosen = _chosen(bins, where, window_ms)
+    widths = np.array([bins[index][1] - bins[index][0] for index in chosen])
+    weights = widths / widths[0]  # exactly 1 where all are as wide
     total = np.zeros((data.sizes["presentation"], data.sizes["neuroid"]))
-    for index in chosen:
-        total += _values(data.isel({_BIN: index}), where)
-    return total / len(chosen), str(window_ms)
+    for index, weight in zip(chosen, weights, strict=True):
+        total += weight * _values(data.isel({_BIN: index}), where)
+    return total / weights.sum(), str(window_ms)
 
 
 def _only_window(bins: list[tuple[float, float]] | None, where: str, window_ms: str | None) -> str:
@@ -123,11 +123,7 @@ def _values(data: xr.DataArray, where: str) -> np.ndarray:
     flat = data.transpose("presentation", "neuroid")
     require_plausible_size(flat.nbytes, flat.nbytes, f"{where}: {data.name}")
     values = flat.values
-    if (values == _NEVER_WRITTEN).any():
-        raise RecordingError(
-            f"{where}: {int((values == _NEVER_WRITTEN).sum())} values are netCDF's mark for never written "
-            "(9.97e36). The file is incomplete: copy or package it again."
-        )
+    require_no_fill(values, where)
     return values
 
 

@@ -18,6 +18,8 @@ MAX_EXPANSION: Final = 200
 
 SMALL_BYTES: Final = 32 * 2**20
 
+_NEVER_WRITTEN: Final = np.float32(9.969209968386869e36)
+
 
 @dataclass(frozen=True, eq=False)
 class Contents:
@@ -71,6 +73,43 @@ def require_plausible_size(n_bytes: int, stored_bytes: int, where: str) -> None:
         raise RecordingError(
             f"{where} claims {n_bytes:,} bytes and holds {stored_bytes:,}: more than {MAX_EXPANSION} times as much, "
             "as no measured data does. If it is yours, save it without compression."
+        )
+
+
+def require_written(array: Any, n_stored: int, n_pieces: int, fill: Any, where: str) -> None:
+    """Pass if every piece of an array is in its file, or reads as missing where it is not.
+
+    A piece that was lost, or that its writer did not come to, reads as the fill value: 0 as a rule. Single columns of
+    numbers pass, since zarr leaves out a piece of nothing but zeros.
+
+    Raises
+    ------
+    RecordingError
+        If pieces of a table of numbers or of text are not there.
+    """
+    is_missing = array.dtype.kind == "f" and fill is not None and np.isnan(fill)
+    if n_stored >= n_pieces or is_missing or (len(array.shape) < 2 and array.dtype.kind in "biufc"):
+        return
+    raise RecordingError(
+        f"{where}: {n_pieces - n_stored} of its {n_pieces} pieces are not in the file, and would read as {fill!r}. Its "
+        "writer was stopped, or they were lost: copy or write it again. If they hold nothing but that value, write "
+        "numbers as float64, or zarr with write_empty_chunks=True."
+    )
+
+
+def require_no_fill(values: np.ndarray, where: str) -> None:
+    """Pass if no value is what the netCDF library puts where nobody wrote a number.
+
+    Raises
+    ------
+    RecordingError
+        If some are.
+    """
+    n_values = int((values == _NEVER_WRITTEN).sum()) if values.dtype.kind == "f" else 0
+    if n_values:
+        raise RecordingError(
+            f"{where}: {n_values} values are netCDF's mark for never written (9.97e36). The file is incomplete: copy "
+            "or package it again."
         )
 
 

@@ -16,6 +16,8 @@
 
 import dataclasses
 import hashlib
+import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -70,11 +72,17 @@ class Given:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, Path(value).expanduser())
+        if self.size_deg is not None and not 0 < self.size_deg < math.inf:
+            raise RecordingError(
+                f"size_deg is the width of a stimulus in degrees, larger than 0, got {self.size_deg!r}."
+            )
 
     def over(self, other: "Given") -> "Given":
         """Return what is given here, and what ``other`` says where nothing is."""
         mine = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return dataclasses.replace(other, **{name: value for name, value in mine.items() if value not in (None, False)})
+        return dataclasses.replace(
+            other, **{name: value for name, value in mine.items() if value is not None and value is not False}
+        )
 
 
 @dataclass(frozen=True)
@@ -155,8 +163,8 @@ def require_checksums(folder: Path, pins: Mapping[str, str]) -> None:
 
 
 def checksum_line(path: Path) -> str:
-    """Return what to write into ``recording.toml`` so that any change of a file is noticed."""
-    return f'[sha256] "{path.name}" = "{sha256_of(path)}"'
+    """Return what to write at the end of ``recording.toml`` so that any change of a file is noticed: two lines."""
+    return f'[sha256]\n{json.dumps(path.name, ensure_ascii=False)} = "{sha256_of(path)}"'
 
 
 def sha256_of(path: Path) -> str:

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from engine.errors import RecordingError
-from engine.formats.contents import SMALL_BYTES, require_plausible_size
+from engine.formats.contents import SMALL_BYTES, require_plausible_size, require_written
 from engine.formats.hdf5_attributes import require_short_attributes
 from engine.formats.hdf5_heaps import require_sound_heaps
 from engine.formats.hdf5_texts import has_texts, require_short_texts
@@ -81,6 +81,11 @@ def _require_own_data(dataset: h5py.Dataset, where: str) -> None:
             "Save it with zlib, or without compression."
         )
     require_plausible_size(dataset.size * dataset.dtype.itemsize, dataset.id.get_storage_size(), where)
+    if dataset.chunks:
+        n_chunks = int(np.prod([-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks, strict=True)]))
+        require_written(dataset, dataset.id.get_num_chunks(), n_chunks, dataset.fillvalue, where)
+    else:
+        require_written(dataset, min(dataset.id.get_storage_size(), 1), min(dataset.size, 1), dataset.fillvalue, where)
     if h5py.h5z.FILTER_DEFLATE in filters:
         _require_chunks(dataset, where)
 

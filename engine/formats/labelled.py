@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from engine.errors import RecordingError
-from engine.formats.contents import Contents, as_text, require_plausible_size, require_unicode
+from engine.formats.contents import Contents, as_text, require_no_fill, require_plausible_size, require_unicode
 from engine.schema import REGION, REPEAT, SITE, STIMULUS
 
 _RELATIVE_ERROR = 1e-5
@@ -34,6 +34,7 @@ def read_labelled(dataset: xr.Dataset, where: str) -> Contents:
     for name in ("response", "trials", "rf_map"):
         if name in dataset:
             require_plausible_size(dataset[name].nbytes, dataset[name].nbytes, f"{where}: {name}")
+            require_no_fill(dataset[name].values, f"{where}: {name}")
     return Contents(
         where,
         _responses(dataset, where),

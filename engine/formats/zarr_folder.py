@@ -16,7 +16,7 @@ import zarr
 
 from engine.encoding import decode
 from engine.errors import RecordingError, StoreError
-from engine.formats.contents import SMALL_BYTES, Contents, require_plausible_size
+from engine.formats.contents import SMALL_BYTES, Contents, require_plausible_size, require_written
 from engine.formats.given import sha256_of
 from engine.formats.netcdf import read_dataset
 from engine.manifests import SealedStore
@@ -125,6 +125,7 @@ def _require_chunks(array: Any, sizes: dict[str, int], files: dict[str, Path], n
     itemsize = getattr(array.dtype, "itemsize", 16)
     where = f"{folder}: {name}"
     require_plausible_size(int(np.prod(array.shape, dtype=object)) * itemsize, sum(mine.values()), where)
+    require_written(array, len(mine), array.nchunks, array.fill_value, where)
     chunk_bytes = int(np.prod(array.chunks, dtype=object)) * itemsize
     require_plausible_size(chunk_bytes, max(sum(mine.values()), 1), f"{where}, one chunk of it,")
     limit = SMALL_BYTES if array.dtype.kind in "OT" else chunk_bytes + 16

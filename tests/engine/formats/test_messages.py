@@ -5,6 +5,7 @@ import json
 import h5py
 import numpy as np
 import pytest
+import xarray as xr
 
 from engine.errors import RecordingError
 from engine.known_recordings import open_recording
@@ -304,6 +305,73 @@ def test_hdf5_lists_that_would_fill_memory_or_never_end(place):
     listed[name + 15 + 16 + 24 : name + 15 + 16 + 24] = b""
     (place / "listed.nc").write_bytes(listed)
     refused(place / "listed.nc", r"listed\.nc.*(DIMENSION_LIST|cannot be read)")
+
+
+@pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning")
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize(("lost", "kind"), [("response", "i4"), ("stimulus", "f8")])
+def test_a_piece_of_a_zarr_folder_that_is_lost(place, zarr_format, lost, kind):
+    chunks = {"response": {"chunks": (2, 3)}, "stimulus": {"chunks": (2,)}}
+    whole = dataset(np.array(IDS, dtype=object), RESPONSES.astype(kind) + 1)
+    whole.to_zarr(place / "x.zarr", zarr_format=zarr_format, consolidated=False, encoding=chunks)
+    np.testing.assert_array_equal(open_recording(place / "x.zarr").data["response"], RESPONSES + 1)
+    pieces = [file for file in (place / "x.zarr" / lost).rglob("*") if file.is_file() and "zar" not in file.name]
+    sorted(file for file in pieces if not file.name.startswith(".z"))[1].unlink()
+    plain = xr.open_zarr(place / "x.zarr", consolidated=False, chunks=None).load()  # the control: without a word
+    assert (plain[lost].values[2:] == (0 if lost == "response" else "")).all()
+    refused(place / "x.zarr", rf"x\.zarr: {lost}: 1 of its 2 pieces are not in the file, and would read as .*copy")
+
+
+@pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning")
+def test_pieces_of_nothing_but_zeros_may_be_left_out_of_a_column(place):
+    whole = dataset(IDS, RESPONSES).assign_coords(variation=("stimulus", np.zeros(4, int)))
+    whole.to_zarr(place / "x.zarr", consolidated=False)
+    assert open_recording(place / "x.zarr").data["variation"].values.tolist() == [0, 0, 0, 0]
+
+
+def test_a_piece_of_a_hdf5_file_that_was_never_written(place):
+    for name, chunks, n_written in (("chunked", (2, 3), 2), ("whole", None, 0)):
+        with h5py.File(place / f"{name}.nc", "w") as file:
+            for dim, ids in (("stimulus", IDS), ("site", SITES)):
+                file[dim] = np.array(ids, dtype=object).astype(h5py.string_dtype())
+                file[dim].make_scale(dim)
+            response = file.create_dataset("response", (4, 3), "f8", chunks=chunks)
+            if n_written:
+                response[:n_written] = RESPONSES[:n_written]
+            for index, dim in enumerate(("stimulus", "site")):
+                response.dims[index].attach_scale(file[dim])
+        with xr.open_dataset(place / f"{name}.nc", engine="h5netcdf") as plain:  # the control: without a word
+            assert (plain["response"].values[n_written:] == 0).all()
+        refused(place / f"{name}.nc", r"response: 1 of its . pieces are not in the file, and would read as .*copy")
+
+
+def test_netcdfs_mark_for_never_written_is_no_response(place):
+    filled = RESPONSES.copy()
+    filled[1, 2] = np.float32(9.969209968386869e36)
+    dataset(IDS, filled).to_netcdf(place / "x.nc", engine="h5netcdf")
+    refused(place / "x.nc", r"x\.nc: response: 1 values are netCDF's mark for never written")
+
+
+def test_bins_count_as_long_as_they_last(place):
+    data = assembly(IDS, RESPONSES, bins=((50, 100), (100, 200), (200, 210)))
+    data = data * 0 + xr.DataArray([10.0, 40.0, 1000.0], dims="time_bin")
+    write_assembly(place / "x.nc", data)
+    np.testing.assert_allclose(open_recording(place / "x.nc", window_ms="50-200").data["response"], 30)
+
+
+def test_a_message_names_the_file_from_wherever_it_is_opened(place, monkeypatch):
+    infinite = RESPONSES.copy()
+    infinite[1, 1] = np.inf
+    np.savez(place / "x.npz", responses=infinite, stimulus_ids=np.array(IDS), site_ids=np.array(SITES))
+    monkeypatch.chdir(place)
+    refused("x.npz", r"^x\.npz: responses: 1 of 12 values are infinite")
+    refused(place / "x.npz", r"x\.npz: responses: 1 of 12 values are infinite")
+
+
+@pytest.mark.parametrize("size_deg", [0, -1.0, float("nan"), float("inf")])
+def test_a_size_that_is_none(place, size_deg):
+    write_npz(place / "x.npz", IDS, RESPONSES)
+    refused(place / "x.npz", r"size_deg is the width of a stimulus in degrees, larger than 0", size_deg=size_deg)
 
 
 def test_a_zarr_folder_that_is_damaged(place):
