@@ -185,8 +185,8 @@ class Run:
 
     def _advice(self, name: str) -> str:
         if name in self.manifest["groups"]:
-            match = shlex.join(["unitscope", "match", self.network, self.recording])
-            return f"Delete the run and compute it again: {_removal(self.path)} && {match}"
+            again = f"match {self.network} against {self.recording} with what was said of them then"
+            return f"Delete the run and compute it again: {_removal(self.path)}, then {again}."
         return f"Compute this analysis again: {self._analyse(name)}"
 
     def _analyse(self, name: str) -> str:

@@ -131,7 +131,8 @@ class Source:
             if is_given:
                 raise SettingsError(
                     f"run {run.digest[:12]} is {run.network} against {run.recording}; the {what} given here ({name}) "
-                    "are others. Give the network and the recording that were matched, or match these first."
+                    "are others. Give the network and the recording that were matched, with what was said of its file "
+                    "then (--region, --images and so on), or match these first."
                 )
             again = match_command(run) or shlex.join(["unitscope", "match", run.network, run.recording])
             raise SettingsError(

@@ -2,12 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import engine
-from engine.commands.options import match_options
+from engine.commands.options import match_options, open_recordings, recording_options
 
 if TYPE_CHECKING:
     from engine.sources import Source
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.option("--network", help="The network that was matched, if the run does not tell: MODULE:CALLABLE or a name.")
 @click.option("--weights", help="Its weights, if they came from a file.")
 @click.option("--recording", help="The recording that was matched, by name or path, if it lies elsewhere now.")
+@recording_options
 @match_options
 def analyse(
     run: str,
@@ -35,6 +36,7 @@ def analyse(
     store: Path | None,
     device: str,
     memory: str,
+    **said: Any,
 ) -> None:
     r"""Compute analyses of a RUN once, and store them with the run; without a name, list them.
 
@@ -46,6 +48,9 @@ def analyse(
     unitscope analyse squeezenet1_1@builtin rotation --set rotations=20 --seed 1
     unitscope analyse squeezenet1_1@builtin --all
     unitscope analyse mine@planted rotation --network mymodule:make_network --recording planted/
+    unitscope analyse mine@session rotation --recording session.npz --images images.zip --region V4
+
+    Of a recording in a file say what was said when it was matched; or keep it once: unitscope check-data --save.
     """
     from engine.analyses import ANALYSES
     from engine.analyses.batch import compute_all, settings_by_name
@@ -53,7 +58,8 @@ def analyse(
 
     opened = engine.open_run(run, store)
     loaded = network if weights is None else _weighted(opened, network, weights)
-    source = Source(opened, network=loaded, recording=recording, device=device, memory=memory)
+    matched = _said_of(recording, said)
+    source = Source(opened, network=loaded, recording=matched, device=device, memory=memory)
     if not names and not every:
         click.echo(_analyses_table(source))
         return
@@ -66,6 +72,16 @@ def analyse(
         click.echo(results[names[0]])
     if failed:
         raise click.ClickException(f"not computed: {', '.join(failed)}.")
+
+
+def _said_of(recording: str | None, said: dict[str, Any]) -> "str | engine.Recording | None":
+    """Open a recording in a file with what is said of it."""
+    given = [key for key, value in said.items() if value is not None and value is not False]
+    if not given:
+        return recording
+    if recording is None:
+        raise click.UsageError(f"--{given[0].replace('_', '-')} is about a recording in a file: add --recording FILE.")
+    return open_recordings((recording,), said)[0]
 
 
 def _analyses_table(source: "Source") -> str:

@@ -84,6 +84,8 @@ def test_a_spreadsheet_runs_no_cell_and_no_head(text):
     assert rows[0] == ["site", f"'{text}"]
     assert rows[1] == [f"'{text}", "-0.5"]
     assert rows[2] == ["fine", "0.1"]
+    careless = list(csv.reader(io.StringIO(table.to_csv(index=False), newline="")))  # the control
+    assert (careless[0][1], careless[1][0]) == (text, text)
 
 
 def test_a_cell_ends_no_row_and_no_text():

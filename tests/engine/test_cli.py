@@ -1,8 +1,12 @@
 """The command line: what it prints, and one sentence instead of a traceback."""
 
+import io
 import json
 import re
 import shlex
+import subprocess
+import sys
+import zipfile
 from contextlib import nullcontext, suppress
 
 import click
@@ -13,7 +17,7 @@ from PIL import Image
 
 import engine
 from engine.cli import main
-from tests.engine.worked_example import planted_recording, tiny_network
+from tests.engine.worked_example import images, planted_recording, tiny_network
 
 NETWORK = "tests.engine.worked_example:tiny_network"
 
@@ -140,6 +144,37 @@ def test_a_folder_without_a_name_may_hold_the_images(tmp_path, monkeypatch):
     code, output = run("check-data", "responses.csv", "--images", ".")
     assert code == 0, output
     assert "3 stimuli" in output
+
+
+def test_what_was_said_of_a_file_can_be_said_again_where_an_analysis_opens_it(tmp_path, monkeypatch):
+    pictures = images()
+    with zipfile.ZipFile(tmp_path / "pictures.zip", "w") as archive:
+        for k, picture in enumerate(pictures):
+            written = io.BytesIO()
+            Image.fromarray(picture).save(written, "PNG")
+            archive.writestr(f"im{k}.png", written.getvalue())
+    responses = np.random.default_rng(0).normal(size=(len(pictures), 3))
+    np.savez(tmp_path / "day.npz", responses=responses, stimulus_ids=np.array([f"im{k}" for k in range(len(pictures))]))
+    monkeypatch.chdir(tmp_path)
+    said = ["--images", "pictures.zip", "--region", "V4", "--size-deg", "8"]
+    code, output = run("match", NETWORK, "day.npz", *said, "--top", "10", "--shuffles", "2")
+    assert code == 0, output
+    asked = ["analyse", "tiny@day", "rotation", "--network", NETWORK, "--set", "rotations=2"]
+    code, output = run(*asked, "--recording", "day.npz", "--images", "pictures.zip")
+    assert code == 1
+    assert "with what was said of its file then (--region, --images and so on)" in output
+    code, output = run(*asked, *said)
+    assert "--images is about a recording in a file: add --recording FILE." in output
+    code, output = run(*asked, "--recording", "day.npz", *said)
+    assert code == 0, output
+    assert engine.open_run("tiny@day").dataset("rotation").sizes["rotation"] == 2
+
+
+def test_who_stops_reading_is_not_told_of_a_fault():
+    command = [sys.executable, "-m", "engine.cli", "list", "networks"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as listing:
+        listing.stdout.close()
+        assert listing.stderr.read() == ""
 
 
 def test_what_nobody_foresaw_is_one_sentence_too_and_shown_whole_on_request(monkeypatch):

@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 import xarray as xr
+from PIL import Image
 
 from engine import recording_files
 from engine.errors import RecordingError
@@ -114,6 +115,23 @@ def test_a_link_in_a_zarr_folder_is_refused_unread(place, kind):
     (path / "more").symlink_to(place.parent)
     with pytest.raises(RecordingError, match="'more' is a link"):
         open_recording(path)
+
+
+def test_zarr_and_pillow_follow_such_links(place):
+    """Negative control: the canary is what they show."""
+    plain = xr.Dataset({"response": (("stimulus", "site"), np.zeros((6, 3)))})
+    plain.to_zarr(place / "x.zarr", zarr_format=2, consolidated=False, encoding={"response": {"compressors": None}})
+    chunk = place / "x.zarr" / "response" / "0.0"
+    chunk.unlink(missing_ok=True)
+    chunk.symlink_to(place.parent / "secret.bin")
+    shown = xr.open_zarr(place / "x.zarr", consolidated=False, chunks=None)["response"].values
+    assert b"TOPSECRET-KEY-123" in shown.tobytes()
+    with pytest.raises(RecordingError, match="is a link"):
+        open_recording(place / "x.zarr")
+    (place / "im5.png").symlink_to(place.parent / "secret.png")
+    for name in ("im5.png", "../secret.png"):
+        with Image.open(place / name) as picture:
+            assert picture.getpixel((0, 0)) == 213
 
 
 def test_zarr_metadata_that_names_a_file_outside_reads_nothing_there(place):
