@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,6 +17,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 import engine
+from dashboard import headers
 from dashboard.results import Results
 from dashboard.views.session import Session
 from tests.browsers import WCAG, Visit, entry, served
@@ -312,19 +313,6 @@ def ask_for(visit: Visit, kind: str) -> None:
     visit.page.locator(f"[data-menu=layers-export] [data-kind={kind}]").click()
 
 
-def test_a_page_says_that_it_opens_and_what_to_do_if_it_does_not(chromium, server):
-    page = chromium.new_page()
-    page.route("**/bokeh*.js*", lambda script: None)  # they do not come
-    try:
-        page.goto(entry(server, "?page=site"), wait_until="commit")
-        page.wait_for_function(f"{SIGNS}[0]?.includes('Opening')", timeout=15_000)
-        assert page.evaluate(SIGNS)[1:] == ["0", '"That takes long. If nothing comes, reload the page."']
-        page.evaluate("document.getAnimations().forEach((one) => one.finish())")
-        assert page.evaluate(SIGNS)[1] == "1"
-    finally:
-        page.close()
-
-
 def test_what_a_page_says_while_it_opens_goes(visit):
     assert not visit("?page=site&network=tiny&recording=planted").page.evaluate(SIGNS)
 
@@ -417,3 +405,48 @@ def test_panel_serve_shows_the_page_read_only_and_says_why(chromium, store):
             page.close()
         finally:
             process.terminate()
+
+
+# Pages that are never there keep their session for a minute: they come last.
+
+
+def test_a_page_says_that_it_opens_and_what_to_do_if_it_does_not(chromium, server):
+    page = chromium.new_page()
+    page.route("**/bokeh*.js*", lambda script: None)  # they do not come
+    try:
+        page.goto(entry(server, "?page=site"), wait_until="commit")
+        page.wait_for_function(f"{SIGNS}[0]?.includes('Opening')", timeout=15_000)
+        assert page.evaluate(SIGNS)[1:] == ["0", '"That takes long. If nothing comes, reload the page."']
+        page.evaluate("document.getAnimations().forEach((one) => one.finish())")
+        assert page.evaluate(SIGNS)[1] == "1"
+    finally:
+        page.close()
+
+
+NEEDED = {
+    "script-src": ["'nonce-{}'", "'unsafe-eval'"],
+    "style-src": ["'self'", "'unsafe-inline'"],
+    "img-src": ["'self'", "data:"],
+    "font-src": ["data:"],
+    "connect-src": ["blob:"],
+}
+
+
+@pytest.mark.parametrize(("directive", "source"), [(name, one) for name, sources in NEEDED.items() for one in sources])
+def test_without_any_part_of_the_content_policy_the_page_complains(chromium, server, monkeypatch, directive, source):
+    whole = headers.page_policy
+
+    def stricter(nonce: str, websockets: Sequence[str]) -> str:
+        parts = whole(nonce, websockets).split("; ")
+        at = next(k for k, part in enumerate(parts) if part.startswith(directive))
+        assert source.format(nonce) in parts[at].split()
+        parts[at] = " ".join(one for one in parts[at].split() if one != source.format(nonce))
+        return "; ".join(parts)
+
+    monkeypatch.setattr(headers, "page_policy", stricter)
+    page = chromium.new_page()
+    with page.expect_console_message(
+        lambda message: message.type == "error" and "Content Security Policy" in message.text
+    ):
+        page.goto(entry(server, "?page=site&network=tiny&recording=planted"))
+    page.close()
