@@ -28,9 +28,10 @@ background:#111417}code{background:#2a2f35}}"""
 def page_policy(nonce: str, websockets: Sequence[str]) -> str:
     """Return the policy of the page: scripts of the server and those that carry the nonce; no other address at all.
 
-    Bokeh's callbacks in the browser are made by ``new Function``, so evaluation is allowed; Panel fetches its components
-    as blobs; figures carry their style on every element. ``'self'`` does not cover a websocket in every browser. For
-    scripts Chromium needs neither ``'self'`` nor ``blob:``, as what a script imports has its nonce there; others may.
+    Bokeh's callbacks in the browser are made by ``new Function``, so evaluation is allowed; Panel fetches its
+    components as blobs; figures carry their style on every element. ``'self'`` does not cover a websocket in every
+    browser. For scripts Chromium needs neither ``'self'`` nor ``blob:``, as what a script imports has its nonce there;
+    other browsers may.
     """
     return "; ".join(
         (

@@ -17,10 +17,15 @@ from dashboard.child import Child, EndedError, JobError
 from dashboard.jobs import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Jobs, Task
 from dashboard.lane import Lane
 from dashboard.requests import AnalyseRequest, MatchRequest, analyse_request, match_request
+from dashboard.results import Results
 from dashboard.runs import OpenRun
+from dashboard.views.session import Session
 from engine.errors import SettingsError
 from tests.dashboard.stores import put
+from tests.engine import test_full_disk
+from tests.engine.test_full_disk import enlarge, fill
 
+disk = test_full_disk.disk
 LONG = '{"n_resamples": 1000000}'
 """Settings with which ``intervals`` takes longer than any test waits."""
 
@@ -274,3 +279,26 @@ def test_a_match_is_planned_started_and_found_in_the_store(tmp_path, monkeypatch
         assert jobs.plan(request).value["is_stored"]
     finally:
         jobs.close()
+
+
+@pytest.mark.slow
+def test_on_a_full_disk_a_job_fails_with_that_reason_and_the_page_goes_on(disk, run_datasets):
+    enlarge(disk, "16m")
+    run = put(disk / "store", run_datasets)
+    fill(disk, 4_000)
+    results = Results(disk / "store")
+    results.jobs = Jobs(str(disk / "store"), results.bell)
+    try:
+        page = Session(results, {"page": "runs"})
+        task = results.jobs.start(analysis(run, "intervals"))
+        wait_until(lambda: not task.is_live)
+        assert task.state == FAILED
+        assert "No space left to write" in task.message
+        page.hear()
+        assert any("No space left to write" in html for html in page.pages["runs", ""].shown.written.values())
+        page.act({"do": "select", "page": "site"})
+        page.act({"do": "step", "name": "site", "by": 1})
+        assert page.bar.written["notice"] == ""
+        assert engine.open_run(run.path).verify() == []
+    finally:
+        results.jobs.close()

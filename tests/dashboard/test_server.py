@@ -375,6 +375,7 @@ def test_a_message_that_is_too_long_ends_the_connection(server, cookie):
         ({"allow_remote": True}, "--certfile CERT.pem --keyfile KEY.pem"),
         ({"allow_remote": True, "behind_proxy": ["*"]}, "would let pages of any address act"),
         ({"allow_remote": True, "behind_proxy": ["https://*.example.org"]}, "would let pages of any address act"),
+        ({"allow_remote": True, "behind_proxy": ["http://lab.example.org"]}, "readable by others. Name the address at"),
         ({"allow_remote": True, "behind_proxy": ["lab.example.org"]}, "with http:// or https://"),
         ({"allow_remote": True, "behind_proxy": ["https://a@lab.example.org"]}, "with http:// or https://"),
         ({"allow_remote": True, "behind_proxy": ["https://lab.example.org:x"]}, "with http:// or https://"),
