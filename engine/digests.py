@@ -344,17 +344,26 @@ def _globals_of(thing: Any) -> Iterator[tuple[str, Any]]:
     """Yield what the code of a function or class names in its module, and in modules of the user's that it names."""
     for function in _functions(thing):
         names = set(_names(function.__code__))
-        for name in names & function.__globals__.keys():
-            value = function.__globals__[name]
-            if not isinstance(value, types.ModuleType):
-                yield f"{function.__module__}.{name}", value
-            elif _is_of_user(value.__name__):
-                yield from ((f"{value.__name__}.{one}", vars(value)[one]) for one in names & vars(value).keys())
+        yield from _members(function.__module__, function.__globals__, names, set())
+
+
+def _members(module: str, members: Mapping[str, Any], names: set[str], seen: set[str]) -> Iterator[tuple[str, Any]]:
+    for name in names & members.keys():
+        value = members[name]
+        if not isinstance(value, types.ModuleType):
+            yield f"{module}.{name}", value
+        elif _is_of_user(value.__name__) and value.__name__ not in seen:
+            seen.add(value.__name__)
+            yield from _members(value.__name__, vars(value), names, seen)
 
 
 def _functions(thing: Any) -> Iterator[types.FunctionType]:
-    found = vars(thing).values() if isinstance(thing, type) else [thing]
-    for one in found:
+    """Yield the functions of a class, and of classes inside it; or the function itself."""
+    for one in vars(thing).values() if isinstance(thing, type) else [thing]:
+        if isinstance(one, type):
+            if one.__qualname__.startswith(f"{thing.__qualname__}."):
+                yield from _functions(one)
+            continue
         parts = [one.fget, one.fset] if isinstance(one, property) else [getattr(one, "__func__", one)]
         yield from (
             part for part in map(inspect.unwrap, filter(callable, parts)) if isinstance(part, types.FunctionType)

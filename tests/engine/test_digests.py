@@ -254,6 +254,10 @@ def floored(x):
     return x.clamp(min={least})
 
 
+def lifted(x):
+    return x + {lift}
+
+
 def unused(x):
     return {unused}
 
@@ -279,6 +283,10 @@ class Scaled:
 
 
 class Mine(nn.Conv2d):
+    class Head:
+        def run(self, x):
+            return lifted(x)
+
     def __init__(self):
         super().__init__(3, 2, 1, bias=False)
         nn.init.ones_(self.weight)
@@ -287,15 +295,33 @@ class Mine(nn.Conv2d):
 
     def forward(self, x):
         x = self.scaled(bounded(super().forward(x)) * GAIN + self.settings.offset)
-        return {tools}.halved(x)[..., : self.narrow.width]
+        return {tools}.deep.shifted(self.Head().run({tools}.halved(x)))[..., : self.narrow.width]
 """
-OWN_VALUES = {"gain": 2, "most": 4, "least": -1, "offset": 0.5, "factor": 3, "width": 2, "unused": 1, "share": 2}
+OWN_VALUES = {
+    "gain": 2,
+    "most": 4,
+    "least": -1,
+    "offset": 0.5,
+    "factor": 3,
+    "width": 2,
+    "unused": 1,
+    "share": 2,
+    "lift": 7,
+    "shift": 8,
+}
+
+
+OWN_FILES = {
+    "own_deep": "def shifted(x):\n    return x + {shift}\n",
+    "own_tools": "import own_deep as deep\n\n\ndef halved(x):\n    return x / {share}\n",
+    "own_network": OWN,
+}
 
 
 def digest_of_own(folder, **changes) -> str:
     """The digest of a network from a file, which another process would have read anew."""
     values = OWN_VALUES | changes
-    for name, code in {"own_tools": "def halved(x):\n    return x / {share}\n", "own_network": OWN}.items():
+    for name, code in OWN_FILES.items():
         (folder / f"{name}.py").write_text(code.format(**values, tools="own_tools"))
         sys.modules.pop(name, None)
     linecache.clearcache()
@@ -305,7 +331,7 @@ def digest_of_own(folder, **changes) -> str:
         return network_digest(network(nn.Sequential(importlib.import_module("own_network").Mine()), layers=["0"]))
     finally:
         sys.dont_write_bytecode = before
-        for name in ("own_tools", "own_network"):
+        for name in OWN_FILES:
             sys.modules.pop(name, None)
 
 
@@ -316,7 +342,7 @@ def test_what_the_code_of_a_network_names_counts_and_what_it_does_not_name_does_
     changed = {name: digest_of_own(tmp_path, **{name: value + 1}) for name, value in OWN_VALUES.items()}
     assert changed.pop("unused") == plain
     assert plain not in changed.values()
-    assert len(set(changed.values())) == len(changed) == 7
+    assert len(set(changed.values())) == len(changed) == 9
 
 
 def test_an_arbitrary_preprocessing_counts_by_what_it_does():
