@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import panel as pn
+from bokeh.core.property.wrappers import PropertyValueContainer
 from bokeh.document import Document
 from tornado.ioloop import IOLoop
 
@@ -107,6 +108,18 @@ def models_come() -> Iterator[None]:
                 failed = error
         if failed is not None:
             raise failed
+
+
+def forget_empty_defaults(document: Document) -> None:
+    """Free the empty lists that Bokeh has made of defaults as it looked through the models: half of what a page holds.
+
+    Bokeh makes them again when it looks the next time. What anybody has put something into is kept elsewhere.
+    """
+    for model in document.models:
+        made = getattr(model, "_unstable_default_values", {})  # Bokeh's own: without it nothing is freed
+        empty = [name for name, value in made.items() if isinstance(value, PropertyValueContainer) and not value]
+        for name in empty:
+            del made[name]
 
 
 def is_watched(document: Document) -> bool:

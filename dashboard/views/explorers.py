@@ -198,9 +198,15 @@ class MapExplorer(Explorer):
 def warm() -> None:
     """Have the code that counts units loaded, and compiled in a thread, before somebody waits for it.
 
-    It is loaded here: while a thread looks for what datashader can do without, HoloViews finds half of dask and fails.
+    It is loaded here, numba's own parts too: while a thread looks for what datashader can do without, HoloViews finds
+    half of dask and fails; and Panel, which lists what a page has imported, stumbles over what a thread loads.
     """
     import_module("datashader")
+    target = import_module("numba.core.registry").cpu_target
+    target.typing_context.refresh()
+    target.target_context.refresh()
+    import_module("numba.core.boxing")
+    import_module("numba.core.runtime.context")
     told = {
         "layers": ["a"], "channels": [1], "heights": [1], "widths": [2], "chance": 0.1, "site": "", "region": "",
     }  # fmt: skip

@@ -14,7 +14,7 @@ from dashboard.troubles import told_on_page
 from dashboard.views.asks import Asks
 from dashboard.views.card import Card, Look
 from dashboard.views.colours import style_of
-from dashboard.views.document import change_soon, is_watched, models_come
+from dashboard.views.document import change_soon, forget_empty_defaults, is_watched, models_come
 from dashboard.views.footer import footer, titles
 from dashboard.views.markup import Markup, tag
 from dashboard.views.missing import NOT_COMPUTED, not_computed, refused
@@ -167,7 +167,10 @@ class Page(ABC):
     def _draw_next(self) -> None:
         """Draw the next card that waits, and the one after it in another turn of the server's loop."""
         document = pn.state.curdoc
-        if not self._waiting() or document is None:
+        if document is None:
+            return
+        if not self._waiting():
+            forget_empty_defaults(document)
             return
         if is_watched(document):
             # first: a figure that cannot be drawn does not hold up the others

@@ -1,6 +1,8 @@
 """The explorers without a browser: what they show, what zooming and tapping do, what is missing or broken."""
 
 import re
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from queue import Queue
@@ -140,3 +142,18 @@ def test_only_the_last_answer_is_handed_over_and_on_the_loop(monkeypatch):
         ticks.get(timeout=10)()
     assert told == [4]
     assert not latest.is_waiting
+
+
+def test_what_is_compiled_beside_a_page_that_opens_loads_nothing_any_more():
+    """Panel lists what a page has imported, and failed where a thread loaded something meanwhile."""
+    code = """
+import sys
+import dashboard.server
+from dashboard.views import explorers, latest
+explorers.warm()
+before = set(sys.modules)
+latest.threads().shutdown()
+print(sorted(set(sys.modules) - before))
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"

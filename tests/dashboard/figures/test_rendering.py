@@ -13,6 +13,7 @@ from dashboard.figures.drawing import Shown
 from dashboard.figures.look import overlay_of
 from dashboard.figures.marks import Axes, Drawing, Hit, area, boxes, image, labels, line, points, segments
 from dashboard.figures.rendering import Part, page_options, rendered
+from dashboard.views.document import forget_empty_defaults
 
 AXES = Axes((0, 4), (0, 4), [(1, "1")], [(2, "2")], "x", "y")
 
@@ -110,6 +111,27 @@ def test_one_filter_and_one_policy_serve_all_marks_of_a_figure():
     assert len({renderer.view.filter for renderer in renderers}) == 1
     assert len({renderer.data_source.selection_policy for renderer in renderers}) == 1
     assert len({renderer.view for renderer in renderers}) == len(renderers) == 7  # a view knows the rows of its own
+
+
+def test_empty_defaults_are_freed_and_nothing_that_was_set():
+    shown, document = Shown(drawing()), Document()
+    shown.on_tap(lambda _: None)
+    document.add_root(shown.figure)
+    before, models = document.to_json(deferred=False), {model.id for model in document.models}
+
+    def made() -> int:
+        return sum(len(model._unstable_default_values) for model in document.models)
+
+    n_made = made()
+    forget_empty_defaults(document)
+    assert made() < n_made / 3
+    assert {model.id for model in document.models} == models
+    assert document.to_json(deferred=False) == before
+    shown.figure.tags.append("kept")
+    forget_empty_defaults(document)
+    assert shown.figure.tags == ["kept"]
+    shown.swap(drawing(height=3))
+    assert shown.renderer_of("Match").data_source.data["y"].tolist() == [3, 3]
 
 
 def test_marks_and_their_renderers_stay_together():
