@@ -24,7 +24,8 @@ def by_column(column, layer, unit, r):
     edges = np.zeros((column.max() if len(column) else 0) + 2, np.int64)
     for k in range(len(column)):
         edges[column[k] + 1] += 1
-    edges = np.cumsum(edges)
+    for c in range(len(edges) - 1):
+        edges[c + 1] += edges[c]
     index, n_placed = np.empty(len(column), np.int64), edges.copy()
     for k in range(len(column)):
         index[n_placed[column[k]]] = k
@@ -36,17 +37,33 @@ def by_column(column, layer, unit, r):
 
 @compiled
 def _sort(index, layer, unit, r):
-    """Sort the pairs that ``index`` names in place."""
-    falling = -r[index]
-    falling[np.isnan(falling)] = np.inf
-    order = np.argsort(falling, kind="mergesort")
-    falling, index[:] = falling[order], index[order]
-    begin = 0
-    for k in range(1, len(index) + 1):
-        if k < len(index) and falling[k] == falling[begin]:
-            continue
-        if k - begin > 1:
-            tied = index[begin:k]
-            tied[:] = tied[np.argsort(unit[tied], kind="mergesort")]
-            tied[:] = tied[np.argsort(layer[tied], kind="mergesort")]
-        begin = k
+    """Sort the pairs that ``index`` names in place: sorted runs of two are merged, of four, and so on.
+
+    Twice ``np.argsort`` would do the same, and take 6 s more to compile.
+    """
+    n, width = len(index), 1
+    own, room, own_room = np.empty(n), np.empty(n, np.int64), np.empty(n)
+    for k in range(n):
+        own[k] = -np.inf if np.isnan(r[index[k]]) else r[index[k]]
+    while width < n:
+        for begin in range(0, n, 2 * width):
+            middle, end = min(begin + width, n), min(begin + 2 * width, n)
+            left, right = begin, middle
+            for k in range(begin, end):
+                is_right = left == middle
+                if left < middle and right < end:
+                    is_right = own[right] > own[left]
+                    if own[right] == own[left]:
+                        is_right = _is_earlier(index[right], index[left], layer, unit)
+                at = right if is_right else left
+                room[k], own_room[k] = index[at], own[at]
+                right += is_right
+                left += not is_right
+        for k in range(n):
+            index[k], own[k] = room[k], own_room[k]
+        width *= 2
+
+
+@compiled
+def _is_earlier(a, b, layer, unit):
+    return unit[a] < unit[b] if layer[a] == layer[b] else layer[a] < layer[b]

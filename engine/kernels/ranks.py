@@ -292,7 +292,7 @@ def prune_all(found, top):
 def prune(r, unit, n_kept, floor, split, site, top):
     """Keep of one site what ``ranking.best`` keeps, and raise its floor to the last rank's r less ``MARGIN``."""
     n = n_kept[split, site]
-    last = np.partition(r[:n], n - top)[n - top]
+    last = _highest_but(top - 1, r[:n].copy())
     floor[split, site] = max(floor[split, site], last - MARGIN)
     most = _last_tied_unit(r[:n], unit[:n], last, top + SPARE)
     least = _least_below(r[:n], last, top + SPARE)
@@ -309,16 +309,50 @@ def prune(r, unit, n_kept, floor, split, site, top):
 @compiled
 def _last_tied_unit(r, unit, last, room):
     """Of the units as good as the last rank, the highest index for which there is room beside all better ones."""
-    tied = unit[np.abs(r - last) <= LEVEL].astype(np.float64)
-    n_better = (r > last + LEVEL).sum()
-    return np.sort(tied)[min(len(tied), room - n_better) - 1]
+    tied, n_tied, n_better = np.empty(len(r)), 0, 0
+    for k in range(len(r)):
+        if abs(r[k] - last) <= LEVEL:
+            tied[n_tied] = -np.float64(unit[k])
+            n_tied += 1
+        n_better += r[k] > last + LEVEL
+    return -_highest_but(min(n_tied, room - n_better) - 1, tied[:n_tied])
 
 
 @compiled
 def _least_below(r, last, room):
     """The r from which units below the last rank stay: those within ``MARGIN`` of it, as many as there is room for."""
-    below = np.sort(r[(r < last - LEVEL) & (r >= last - MARGIN)])
-    n_room = room - (r >= last - LEVEL).sum()
-    if n_room <= 0 or len(below) == 0:
-        return last - LEVEL
-    return below[max(0, len(below) - n_room)]
+    below, n_below, n_others = np.empty(len(r)), 0, 0
+    for k in range(len(r)):
+        if last - MARGIN <= r[k] < last - LEVEL:
+            below[n_below] = r[k]
+            n_below += 1
+        n_others += r[k] >= last - LEVEL
+    n_stay = min(n_below, room - n_others)
+    return _highest_but(n_stay - 1, below[:n_below]) if n_stay > 0 else last - LEVEL
+
+
+@compiled
+def _highest_but(n, values):
+    """The highest of some values but ``n``, by Hoare's selection, which leaves them in another order.
+
+    ``np.partition`` gives the same and takes 6 s more to compile, at the first match after an install.
+    """
+    low, high = 0, len(values) - 1
+    while low < high:
+        pivot, left, right = values[(low + high) // 2], low, high
+        while left <= right:
+            while values[left] > pivot:
+                left += 1
+            while values[right] < pivot:
+                right -= 1
+            if left <= right:
+                values[left], values[right] = values[right], values[left]
+                left += 1
+                right -= 1
+        if n <= right:
+            high = right
+        elif n >= left:
+            low = left
+        else:
+            break
+    return values[n]
