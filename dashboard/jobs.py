@@ -130,6 +130,7 @@ class Jobs:
         self._store, self._bell, self._on_end = store, bell, on_end
         self._how = {name: value for name, value in (how or {}).items() if value is not None}
         self._plans, self._states = Lane(bell), Lane(bell)
+        self._found: dict[tuple[str, ...], Answer[State]] = {}
         self._planning: dict[MatchRequest, Child] = {}
         self._tasks: OrderedDict[int, Task] = OrderedDict()
         self._children: dict[int, Child] = {}
@@ -178,9 +179,17 @@ class Jobs:
         self._n_plans += 1
 
     def state(self, run: OpenRun, name: str, settings: Mapping[str, Any]) -> Answer[State] | None:
-        """Return where an analysis of a run stands; None as long as that is found out."""
+        """Return where an analysis of a run stands; None as long as that is found out.
+
+        Where it was found for another value of the same settings, that stands meanwhile: an analysis takes as long
+        for the next site, and a step to it would rewrite its place twice.
+        """
         key = (run.digest, run.version, name, json.dumps(dict(settings), sort_keys=True))
-        return self._states.ask(key, lambda: state_of(name, Source(run.stored), settings=settings))
+        found = self._states.ask(key, lambda: state_of(name, Source(run.stored), settings=settings))
+        alike = (run.digest, name, *sorted(settings))
+        if found is not None:
+            self._found[alike] = found
+        return self._found.get(alike)
 
     def drop_plans(self, wanted: MatchRequest | None = None) -> None:
         """Stop planning what nobody wants any more."""

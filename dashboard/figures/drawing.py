@@ -165,7 +165,7 @@ class Shown:
         for mark, part in zip(self.drawing.marks, self._parts, strict=True):
             part.source.data = source_columns(mark, self.mode)
             role = ROLES[mark.role]
-            part.renderer.level = "image" if role.is_behind else "glyph"
+            part.renderer.level = "image" if role.is_behind else "overlay" if role.is_in_front else "glyph"
             if mark.kind == "labels":
                 _set_type(part.glyph, role)
 

@@ -3,13 +3,16 @@
 Both translators, the page's and the paper's, start here.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import holoviews as hv
 import numpy as np
 
 from dashboard.figures.marks import ROLES, TOKEN, Drawing, Mark, Role, element
 from dashboard.theme import MODES, TOKENS, Mode, ramp
+
+_SHORT: Final = 64
+"""Rows up to which a list is sent faster than an array."""
 
 
 def look(mark: Mark, drawing: Drawing, mode: Mode) -> tuple[Role, Any, Any, float]:
@@ -33,7 +36,19 @@ def ramp_of(mark: Mark, drawing: Drawing, mode: Mode) -> tuple[str, ...]:
 
 
 def source_columns(mark: Mark, mode: Mode) -> dict[str, Any]:
-    """Return the columns of the Bokeh source of a mark; ``colour`` where its rows have tokens of their own."""
+    """Return the columns of the Bokeh source of a mark; ``colour`` where its rows have tokens of their own.
+
+    Short ones are lists: Bokeh sends each array as two messages of its own, and a step of a page has sixty arrays.
+    """
+    columns = _columns(mark, mode)
+    return {name: column.tolist() if _is_short(column) else column for name, column in columns.items()}
+
+
+def _is_short(column: Any) -> bool:
+    return isinstance(column, np.ndarray) and len(column) <= _SHORT
+
+
+def _columns(mark: Mark, mode: Mode) -> dict[str, Any]:
     if mark.kind == "area":
         x, low, high = (mark.columns[name] for name in ("x", "low", "high"))
         return {"x": np.concatenate([x, x[::-1]]), "y": np.concatenate([low, high[::-1]])}

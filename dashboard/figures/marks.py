@@ -29,6 +29,8 @@ class Role:
     alpha: tuple[float, float] = (1, 1)
     dash: tuple[int, ...] = ()
     is_behind: bool = False
+    is_in_front: bool = False
+    """Whether it is painted on a canvas above all others, which alone is painted anew when it moves."""
     font_px: int = 11
     is_bold: bool = False
     align: Literal["left", "center", "right"] = "left"
@@ -197,20 +199,21 @@ ROLES: Final[Mapping[str, Role]] = {
     "ChanceHeldOut": Role(fill="band2", is_behind=True),
     "ChanceEdge": Role(stroke="control", width=1.25, dash=(4, 3)),
     "ChanceNote": Role(fill="text2", align="right", offset=(-6, 0)),
-    "SelectionHalo": Role(stroke="paper", width=5, size=17),
-    "Selection": Role(stroke="ink", width=2, size=17),
-    "SelectedRow": Role(fill="ink", alpha=(0.09, 0.13)),
+    "SelectionHalo": Role(stroke="paper", width=5, size=17, is_in_front=True),
+    "Selection": Role(stroke="ink", width=2, size=17, is_in_front=True),
+    "SelectedRow": Role(fill="ink", alpha=(0.09, 0.13), is_in_front=True),
     "Hit": Role(fill="ink", alpha=(0, 0)),
     "Identity": Role(stroke="axis", width=1, dash=(2, 3)),
     "IdentityNote": Role(fill="text2", align="right", baseline="bottom", offset=(-2, -2)),
     "ChanceNoteTop": Role(fill="text2", align="left", baseline="top", offset=(6, 4)),
     "RowLabel": Role(fill="text2", font_px=11, align="right"),
-    "RowLabelSelected": Role(fill="ink", font_px=11, is_bold=True, align="right"),
+    "RowLabelCover": Role(fill="paper", is_in_front=True),
+    "RowLabelSelected": Role(fill="ink", font_px=11, is_bold=True, align="right", is_in_front=True),
     # a region's sites
     "Match": Role(fill="region", size=7),
     "MatchSelected": Role(fill="ink", size=7),
     "MatchStem": Role(stroke="region", width=1, alpha=(0.3, 0.35), is_behind=True),
-    "CellSelected": Role(stroke="ink", width=2),
+    "CellSelected": Role(stroke="ink", width=2, is_in_front=True),
     "CellMarked": Role(stroke="ink", width=1),
     "MatchLine": Role(stroke="region", width=2),
     "HeldOut": _OPEN,

@@ -8,7 +8,7 @@ import xarray as xr
 
 from dashboard.figures import chance
 from dashboard.figures.keys import Key
-from dashboard.figures.marks import Axes, Drawing, Hit, boxes, labels, line, nothing, points, segments
+from dashboard.figures.marks import Axes, Drawing, Hit, boxes, labels, line, points, segments
 from dashboard.figures.wording import elided, fixed, plural, tick
 from dashboard.theme import region_token
 
@@ -79,11 +79,13 @@ def describe(
     names = data["site"].to_numpy()
     r, held_out, ceiling = (data[name].to_numpy() for name in ("correlation", "held_out", "noise_ceiling"))
     is_selected = (names == site) | (names == (beside or site))
+    selected = row[is_selected]
     region = region_token(data.attrs["region"], regions)
     written = np.array([elided(str(name), 12) for name in names], dtype=object)
     values = np.concatenate([r, held_out, ceiling])
     low = min(0.0, float(np.min(values, initial=0, where=np.isfinite(values))))
     start, end, label_at = _frame(low, written, width)
+    left = start + (end - start) / width  # one px: Bokeh leaves the outermost half of the canvas above uncleared
     limit, held_out_limit = (data[name].iloc[0] if n_sites else np.nan for name in ("chance", "chance_held_out"))
     top, bottom = n_sites + 0.5, 0.5
     return Drawing(
@@ -91,18 +93,17 @@ def describe(
             boxes("Chance", 0, bottom, limit, top),
             boxes("ChanceHeldOut", 0, bottom, held_out_limit, top),
             line("Zero", [0, 0], [bottom, top]),
-            boxes("SelectedRow", start, row[is_selected] - 0.5, end, row[is_selected] + 0.5),
             segments("Ceiling", ceiling, row - 0.32, ceiling, row + 0.32),
             segments("MatchToHeldOut", held_out, row, r, row),
             points("HeldOutDense", held_out, row),
             points("MatchDense", r, row),
-            labels("RowLabel", np.full(n_sites, label_at)[~is_selected], row[~is_selected], written[~is_selected]),
-            labels("RowLabelSelected", np.full(is_selected.sum(), label_at), row[is_selected], written[is_selected])
-            if is_selected.any()
-            else nothing("labels", "RowLabelSelected"),
+            labels("RowLabel", label_at, row, written),
+            boxes("RowLabelCover", left, selected - 0.5, label_at, selected + 0.5),
+            boxes("SelectedRow", left, selected - 0.5, end, selected + 0.5),
+            labels("RowLabelSelected", label_at, selected, written[is_selected]),
             boxes(
                 "Hit",
-                start,
+                left,
                 row - 0.5,
                 end,
                 row + 0.5,

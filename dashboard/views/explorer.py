@@ -18,7 +18,7 @@ from bokeh.models.annotations import Label
 
 from dashboard.figures.drawing import Shown
 from dashboard.figures.layer_strips import View
-from dashboard.figures.marks import Drawing
+from dashboard.figures.marks import ROLES, Drawing
 from dashboard.results import Chosen, Results
 from dashboard.troubles import told_on_page
 from dashboard.views.card import Card, Look
@@ -250,6 +250,9 @@ class Explorer(Card):
     def prepare(self, shown: Shown) -> None:
         """Let the figure be zoomed, moved, tapped and hovered over."""
         figure = shown.figure
+        for mark in shown.drawing.marks:
+            if ROLES[mark.role].is_in_front:  # Bokeh does not clip that canvas, and zoom moves these out of the frame
+                shown.renderer_of(mark.role).level = "glyph"
         wheel, pan = WheelZoomTool(), PanTool()
         figure.tools = [pan, wheel]
         figure.toolbar.active_scroll, figure.toolbar.active_drag = None, pan

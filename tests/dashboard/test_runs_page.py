@@ -1,6 +1,7 @@
 """Runs and Provenance without a browser: what is computed, how to have more computed, and whether it holds."""
 
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -125,6 +126,22 @@ def test_settings_of_a_figure_reach_command_and_button(served):
     told = missing.not_computed(chosen, ["map_counts"], settings={"layer": "conv1"})
     assert 'data-settings="{&quot;layer&quot;: &quot;conv1&quot;}"' in told
     assert "map_counts --set=layer=conv1" in told
+
+
+def test_what_the_next_site_takes_is_said_at_once_and_not_for_other_settings(served, monkeypatch):
+    session = Session(served, {"page": "runs"})
+    run, jobs = served.choose(session.selection).run, served.jobs
+    first, second = run.sites("V4").index[:2]
+    until(session, lambda: jobs.state(run, "unit_correlations", {"site": first}) is not None)
+    known = jobs.state(run, "unit_correlations", {"site": first})
+    is_held = threading.Event()
+    monkeypatch.setattr("dashboard.jobs.state_of", lambda *_, **__: is_held.wait(30))
+    try:
+        assert jobs.state(run, "unit_correlations", {"site": second}) is known
+        assert jobs.state(run, "unit_correlations", {"layer": second}) is None
+        assert jobs.state(run, "map_counts", {"site": second}) is None
+    finally:
+        is_held.set()
 
 
 def test_nonsense_from_a_browser_is_refused_in_a_sentence(served):

@@ -102,8 +102,8 @@ def test_copies_share_no_model_and_stand_in_one_document():
     document.add_root(two.figure)
     document.validate()
     two.swap(drawing(height=3))
-    assert one.renderer_of("Match").data_source.data["y"].tolist() == [1, 3]
-    assert two.renderer_of("Match").data_source.data["y"].tolist() == [3, 3]
+    assert one.renderer_of("Match").data_source.data["y"] == [1, 3]
+    assert two.renderer_of("Match").data_source.data["y"] == [3, 3]
 
 
 def test_one_filter_and_one_policy_serve_all_marks_of_a_figure():
@@ -131,7 +131,7 @@ def test_empty_defaults_are_freed_and_nothing_that_was_set():
     forget_empty_defaults(document)
     assert shown.figure.tags == ["kept"]
     shown.swap(drawing(height=3))
-    assert shown.renderer_of("Match").data_source.data["y"].tolist() == [3, 3]
+    assert shown.renderer_of("Match").data_source.data["y"] == [3, 3]
 
 
 def test_marks_and_their_renderers_stay_together():
