@@ -31,6 +31,7 @@ class Lane:
         self._bell, self._lock = bell, threading.Lock()
         self._answers: OrderedDict[Hashable, Future[Answer]] = OrderedDict()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="unitscope-lane")
+        self._is_closed = False
 
     def ask(self, key: Hashable, find: Callable[[], T]) -> Answer[T] | None:
         """Return the answer to the question of that key; None as long as it is looked for.
@@ -40,7 +41,7 @@ class Lane:
         with self._lock:
             found = self._answers.get(key)
             if found is None:
-                found = self._answers[key] = self._thread.submit(_answered, find)
+                found = self._answers[key] = self._thread.submit(self._answered, find)
                 found.add_done_callback(lambda _: self._bell.ring(is_news=False))
                 while len(self._answers) > _MOST_ANSWERS:
                     self._answers.popitem(last=False)
@@ -59,15 +60,16 @@ class Lane:
 
     def close(self) -> None:
         """Take no more questions; what is looked for now is the last."""
+        self._is_closed = True
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-
-def _answered(find: Callable[[], T]) -> Answer[T]:
-    try:
-        return Answer(find())
-    except EngineError as error:
-        return Answer(None, str(error))
-    except Exception:  # the page shows a sentence; the log has the rest
-        name = secrets.token_hex(3)
-        log.exception("error %s: a question of the page was not answered", name)
-        return Answer(None, f"That did not work (error {name}; the server's log says more).")
+    def _answered(self, find: Callable[[], T]) -> Answer[T]:
+        try:
+            return Answer(find())
+        except EngineError as error:
+            return Answer(None, str(error))
+        except Exception:  # the page shows a sentence; the log has the rest
+            name = secrets.token_hex(3)
+            if not self._is_closed:  # of a server that ends nobody waits for it, and what it needs may be gone already
+                log.exception("error %s: a question of the page was not answered", name)
+            return Answer(None, f"That did not work (error {name}; the server's log says more).")

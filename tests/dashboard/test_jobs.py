@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -191,6 +192,23 @@ def test_a_question_is_answered_once_beside_the_loop_and_rings():
     wait_until(lambda: lane.ask("wrong", lambda: None) is not None)
     told = lane.ask("wrong", lambda: None).problem
     assert re.fullmatch("That did not work \\(error [0-9a-f]{6}; the server's log says more\\).", told)
+    lane.close()
+
+
+@pytest.mark.parametrize("is_ending", [False, True])
+def test_what_goes_wrong_is_logged_but_for_a_server_that_ends(caplog, is_ending):
+    lane, goes_on = Lane(Bell()), threading.Event()
+
+    def fails() -> None:
+        goes_on.wait(30)
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    lane.ask("key", fails)
+    if is_ending:
+        lane.close()
+    goes_on.set()
+    wait_until(lambda: lane.ask("key", fails) is not None)
+    assert ("a question of the page was not answered" in caplog.text) != is_ending
     lane.close()
 
 
