@@ -130,7 +130,7 @@ class Jobs:
         self._store, self._bell, self._on_end = store, bell, on_end
         self._how = {name: value for name, value in (how or {}).items() if value is not None}
         self._plans, self._states = Lane(bell), Lane(bell)
-        self._found: dict[tuple[str, ...], Answer[State]] = {}
+        self._last_states: dict[tuple[str, ...], Answer[State]] = {}
         self._planning: dict[MatchRequest, Child] = {}
         self._tasks: OrderedDict[int, Task] = OrderedDict()
         self._children: dict[int, Child] = {}
@@ -188,8 +188,8 @@ class Jobs:
         found = self._states.ask(key, lambda: state_of(name, Source(run.stored), settings=settings))
         alike = (run.digest, name, *sorted(settings))
         if found is not None:
-            self._found[alike] = found
-        return self._found.get(alike)
+            self._last_states[alike] = found
+        return self._last_states.get(alike)
 
     def drop_plans(self, wanted: MatchRequest | None = None) -> None:
         """Stop planning what nobody wants any more."""

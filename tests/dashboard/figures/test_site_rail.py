@@ -70,7 +70,7 @@ def test_what_is_in_front_stays_off_the_edge_of_the_canvas(data):
 
 
 def test_another_selected_site_moves_only_what_is_in_front(data):
-    """The canvas of all rows is then not painted again, which takes longer than all other figures of a page."""
+    """The canvas of all rows is then not painted again."""
     first, second = (site_rail.describe(data, site=site) for site in ("site03", "site04"))
     moved = [one.role for one, two in zip(first.marks, second.marks, strict=True) if not same(one.columns, two.columns)]
     assert moved == ["RowLabelCover", "SelectedRow", "RowLabelSelected"]
