@@ -28,8 +28,9 @@ from engine.schema import MIN_STIMULI, N_R_BINS, ROUNDING, SPARE
 from engine.summaries import LayerSummary, splits_of
 from engine.targets import Targets
 
-COLUMNS_AT_ONCE = 128
-"""Columns whose products with a tile stay in the cache until they are ranked."""
+COLUMNS_AT_ONCE = 60
+"""At most so many columns share a product, which is then small enough (a tile's units x columns x a chunk's stimuli up
+to a million) for OpenBLAS to multiply without laying its operands out anew; the result stays in the cache."""
 
 CACHE = 2**18
 """Bytes of the products of a batch that a core's second-level cache holds beside the batch."""
@@ -52,10 +53,11 @@ class Columns:
         present = (members @ targets.n_present()[:, :1])[:, :1]
         centred = members @ sum_zz - (members @ sum_z) ** 2 / present
         varies = (centred > ROUNDING**2) & (present >= MIN_STIMULI)
-        blocks = [targets.z[:, k : k + COLUMNS_AT_ONCE] for k in range(0, targets.n_columns, COLUMNS_AT_ONCE)]
+        width = -(-targets.n_columns // -(-targets.n_columns // COLUMNS_AT_ONCE))
+        blocks = [targets.z[:, k : k + width] for k in range(0, targets.n_columns, width)]
         self.arrays = arrays.Columns(
             z=np.concatenate([block.ravel() for block in blocks]),
-            width=COLUMNS_AT_ONCE,
+            width=width,
             n_sites=targets.n_sites,
             edges=np.append(np.flatnonzero(np.diff(fold, prepend=-1)), n),
             members=members,
@@ -220,7 +222,7 @@ def _nothing_found(channels: int, top: int, columns: Columns, floor: np.ndarray)
     n_splits, n_sites, n_shuffles = len(columns.arrays.members), columns.n_sites, columns.n_columns - columns.n_sites
     places = (n_splits, n_sites, ROOM * (top + SPARE))
     return arrays.Found(
-        counts=np.zeros((n_sites, N_R_BINS), np.int64),
+        counts=np.zeros((n_sites, N_R_BINS), np.int32),
         map_r=np.full((n_sites, channels), -np.inf),
         map_position=np.zeros((n_sites, channels), np.int32),
         kept_r=np.empty(places),
@@ -241,7 +243,7 @@ def _joined(parts: list[arrays.Found], layer: int, top: int) -> LayerSummary:
     first_nonfinite = min(int(p.first_nonfinite[0]) for p in parts)
     candidates = [Candidates.join([_kept(p, split, layer) for p in parts]) for split in range(len(null_r))]
     return LayerSummary(
-        counts=np.sum([p.counts for p in parts], axis=0),
+        counts=np.stack([p.counts for p in parts]).sum(axis=0, dtype=np.int64),
         map_r=map_r,
         map_position=map_position,
         candidates=[best(found, top) for found in candidates],

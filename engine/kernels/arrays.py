@@ -71,7 +71,7 @@ class Found(NamedTuple):
     """The best units so far, and how many there are at which r."""
 
     counts: np.ndarray
-    """(site, r bin) int64."""
+    """(site, r bin) int32."""
     map_r: np.ndarray
     """(site, channel), the best r of a feature map."""
     map_position: np.ndarray

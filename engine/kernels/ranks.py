@@ -1,7 +1,8 @@
 """From the sums of a tile to r, and from r to counts, best positions and the best units."""
 
+from typing import NamedTuple
+
 import numpy as np
-from numba import njit
 
 from engine.kernels.arrays import compiled
 from engine.schema import LEVEL, LOW_VARIATION, MARGIN, MIN_STIMULI, N_R_BINS, ROUNDING, SPARE
@@ -15,20 +16,73 @@ NONE = -2.0
 _FIRST_BIN = N_R_BINS // 2
 """Of r = -1, where ``NONE`` has bin 0."""
 
-_N_BINS = _FIRST_BIN + N_R_BINS + 1
-"""The last one is that of r = 1."""
+_LAST_BIN = _FIRST_BIN + N_R_BINS
+"""Of r = 1, which counts as the bin before."""
 
-ROOM = 6
+ROOM = 3
 """Units that are kept before those that cannot be among the best are dropped, as a multiple of those that then stay."""
 
-_ROWS = 4
-"""Histograms that take units in turn."""
+AT_ONCE = 8
+"""Columns whose r with a tile stay in a core's first-level cache. One call does all of them: for each call numba counts
+the references to every array that it takes from a tuple, which takes longer than the r of a column."""
 
-_STRETCH = 32
-"""Units of which the best is looked at first."""
+_HISTOGRAMS = 4
+"""Units take turns in them, since neighbours share their bins."""
 
-_reducing = njit(nogil=True, cache=True, error_model="numpy", fastmath={"nnan", "nsz", "reassoc"})
-"""For maxima of numbers, which may be taken in any order."""
+_STRETCH = 8
+"""Units that are asked together whether any is to be kept: the bytes of a uint64."""
+
+_NO_SIGN = np.int64(2**63 - 1)
+_BITS_OF_NONE = np.float64(NONE).view(np.int64)
+
+
+class Rows(NamedTuple):
+    """r of some columns with a tile, and room to rank them.
+
+    Numbers are compared as the whole numbers that their bits are, of which a processor finds the largest of several at
+    a time: above 0 in the order of the numbers, below 0 against it.
+    """
+
+    r: np.ndarray
+    """(column, tile unit) float64; ``NONE`` where there is none."""
+    bits: np.ndarray
+    """The same memory as int64."""
+    highest: np.ndarray
+    """(column,) float64, the highest r."""
+    highest_bits: np.ndarray
+    """The same memory as int64."""
+    largest: np.ndarray
+    """(column,) float64, the largest |r| before rounding beyond 1 was cut off."""
+    largest_bits: np.ndarray
+    """The same memory as int64."""
+    bins: np.ndarray
+    """(tile unit,) uint16: unsigned, since a processor need not ask then whether it counts from the end."""
+    histogram: np.ndarray
+    """(``_HISTOGRAMS``, bin) uint16, zero between two columns."""
+    is_kept: np.ndarray
+    """(tile unit, and up to a whole number of stretches) uint8."""
+    stretch: np.ndarray
+    """The same memory as uint64."""
+
+
+@compiled
+def empty_rows(n_units):
+    """Room for ``AT_ONCE`` columns and a tile."""
+    r, highest, largest = np.empty((AT_ONCE, n_units)), np.empty(AT_ONCE), np.empty(AT_ONCE)
+    bins, histogram = np.empty(n_units, np.uint16), np.zeros((_HISTOGRAMS, _LAST_BIN + 1), np.uint16)
+    stretch = np.zeros(-(-n_units // _STRETCH), np.uint64)
+    return Rows(
+        r,
+        r.view(np.int64),
+        highest,
+        highest.view(np.int64),
+        largest,
+        largest.view(np.int64),
+        bins,
+        histogram,
+        stretch.view(np.uint8),
+        stretch,
+    )
 
 
 @compiled
@@ -82,76 +136,69 @@ def normalise(edges, members, tile, status, move, split_sum, inverse):
 
 
 @compiled
-def correlate(product, k, split, column, columns, move, split_sum, inverse, r):
-    """Fill ``r`` (tile unit,) float64 with one column's correlations over one split; ``NONE`` where there is none.
+def correlate(product, k, n, split, column, columns, move, split_sum, inverse, rows):
+    """Correlate a tile with ``n`` columns over one split: fill ``rows.r``, ``highest`` and ``largest``.
 
     Parameters
     ----------
     product
-        (fold, column, tile unit), sums of x times the columns; the ``k``-th of them is ``column``.
-
-    Returns
-    -------
-    tuple of float
-        The highest r; and the largest |r| before rounding beyond 1 was cut off.
+        (fold, column, tile unit), sums of x times the columns; its ``k``-th is ``column``, the first of them.
+    rows
+        ``Rows``, of this tile's width.
     """
-    inverse_z = columns.inverse_z[split, column]
-    if inverse_z != inverse_z:
-        r[:] = NONE
-        return NONE, 0.0
-    mean, own_sum, own_inverse = columns.mean_z[split, column], split_sum[split], inverse[split]
-    is_first = True
-    for fold in range(len(product)):
-        if not columns.members[split, fold]:
+    r, highest, largest, members = rows.r, rows.highest, rows.largest, columns.members
+    for j in range(n):
+        inverse_z, mean = columns.inverse_z[split, column + j], columns.mean_z[split, column + j]
+        if inverse_z != inverse_z:
+            r[j] = NONE
+            highest[j], largest[j] = NONE, 0.0
             continue
-        own, z, moved = product[fold, k], columns.sum_z[fold, column], move[split, fold]
-        if is_first:
-            for t in range(len(r)):
-                r[t] = own[t] - mean * own_sum[t]
-        else:
-            for t in range(len(r)):
-                r[t] += own[t] + z * moved[t]
-        is_first = False
-    for t in range(len(r)):
-        value = r[t] * (own_inverse[t] * inverse_z)
-        r[t] = value if own_inverse[t] > 0 and value == value else NONE
-    highest, lowest = _range(r)
-    if highest > 1.0 or lowest < -1.0:
-        for t in range(len(r)):
-            r[t] = NONE if r[t] == NONE else min(max(r[t], -1.0), 1.0)
-    return min(highest, 1.0), max(highest, -lowest)
-
-
-@_reducing
-def _range(r):
-    """The highest and the lowest r; 0 for the lowest where there is none below."""
-    highest, lowest = NONE, 0.0
-    for t in range(len(r)):
-        highest = max(highest, r[t])
-        lowest = min(lowest, 0.0 if r[t] == NONE else r[t])
-    return highest, lowest
-
-
-@_reducing
-def _highest(r, begin, end):
-    """The highest r of some units."""
-    highest = NONE
-    for t in range(begin, end):
-        highest = max(highest, r[t])
-    return highest
-
-
-@_reducing
-def _first(r, begin, end, value):
-    """The first unit with this very r."""
-    first = np.int32(end)
-    for t in range(begin, end):
-        first = min(first, np.int32(t) if r[t] == value else np.int32(end))
-    return first
+        is_first = True
+        for fold in range(len(product)):
+            if not members[split, fold]:
+                continue
+            z = columns.sum_z[fold, column + j]
+            if is_first:
+                for t in range(r.shape[1]):
+                    r[j, t] = product[fold, k + j, t] - mean * split_sum[split, t]
+            else:
+                for t in range(r.shape[1]):
+                    r[j, t] += product[fold, k + j, t] + z * move[split, fold, t]
+            is_first = False
+        for t in range(r.shape[1]):
+            value = r[j, t] * (inverse[split, t] * inverse_z)
+            r[j, t] = value + 0.0 if inverse[split, t] > 0 and value == value else NONE  # -0.0 has other bits than 0.0
+    _find_extremes(n, rows)
+    for j in range(n):
+        if largest[j] > 1.0:
+            for t in range(r.shape[1]):
+                r[j, t] = NONE if r[j, t] == NONE else min(max(r[j, t], -1.0), 1.0)
+            highest[j] = min(highest[j], 1.0)
 
 
 @compiled
-def rank(product, begin, columns, places, order, top, move, split_sum, inverse, histogram, found):
+def _find_extremes(n, rows):
+    bits, highest, largest = rows.bits, rows.highest_bits, rows.largest_bits
+    for j in range(n):
+        size = np.int64(0)
+        for t in range(bits.shape[1]):
+            size = max(size, np.int64(0) if bits[j, t] == _BITS_OF_NONE else bits[j, t] & _NO_SIGN)
+        largest[j] = size
+        highest[j] = _highest(bits, j, 0, bits.shape[1])
+
+
+@compiled
+def _highest(bits, j, begin, end):
+    """The bits of the highest r of some units."""
+    most, least = -_NO_SIGN, _NO_SIGN
+    for t in range(begin, end):
+        most = max(most, bits[j, t])
+        least = min(least, bits[j, t])
+    return most if most >= 0 else least
+
+
+@compiled
+def rank(product, begin, columns, places, order, top, move, split_sum, inverse, rows, found):
     """Correlate a tile with some columns over every split, count the units by r and keep the best.
 
     Parameters
@@ -160,8 +207,8 @@ def rank(product, begin, columns, places, order, top, move, split_sum, inverse, 
         (fold, column, tile unit), sums of x times the columns from ``begin`` on.
     places
         ``Places`` of the units in ``order``.
-    histogram
-        As ``empty_histogram`` gives it, and as it stays.
+    rows
+        ``Rows``, of this tile's width.
     found
         ``Found``, added to.
 
@@ -170,111 +217,137 @@ def rank(product, begin, columns, places, order, top, move, split_sum, inverse, 
     float
         The largest |r| before rounding beyond 1 was cut off.
     """
-    n_units, largest = len(places.channel), 0.0
-    r, bins = np.empty(n_units), np.empty(n_units, np.int32)
+    largest, end = 0.0, begin + product.shape[1]
     for split in range(len(columns.members)):
-        for k in range(product.shape[1]):
-            column = begin + k
-            highest, reached = correlate(product, k, split, column, columns, move, split_sum, inverse, r)
-            largest = max(largest, reached)
-            if highest == NONE:
-                continue
-            if column >= columns.n_sites:
-                if highest >= found.null_r[split, column - columns.n_sites]:
-                    _keep_chance(r, split, column - columns.n_sites, places, order.area, found)
-                continue
-            if split == 0:
-                _count(r, bins, histogram, found.counts[column])
-                _keep_positions(r, places, order, found.map_r[column], found.map_position[column])
-            if highest >= found.floor[split, column]:
-                _keep_best(r, split, column, places, order.area, top, found)
+        column = begin
+        while column < end:
+            is_site = column < columns.n_sites
+            n = min(AT_ONCE, (min(columns.n_sites, end) if is_site else end) - column)
+            correlate(product, column - begin, n, split, column, columns, move, split_sum, inverse, rows)
+            for j in range(n):
+                largest = max(largest, rows.largest[j])
+            if not is_site:
+                _keep_chance(rows, n, split, column - columns.n_sites, places, order.area, found)
+            if is_site and split == 0:
+                _count(rows, n, column, found.counts)
+                _keep_positions(rows, n, column, places, order, found.map_r, found.map_position)
+            if is_site:
+                _keep_best(rows, n, split, column, places, order.area, top, found)
+            column += n
     return largest
 
 
 @compiled
-def empty_histogram():
-    """Counts of one tile and column by r, all zero: some rows that are added up, since neighbours share their bins."""
-    return np.zeros((_ROWS, _N_BINS), np.int32)
+def _keep_chance(rows, n, split, shuffle, places, area, found):
+    """The best unit of ``n`` shuffled sites, the first of equals."""
+    r, best, first, channel, position = rows.r, found.null_r, found.null_unit, places.channel, places.position
+    for j in range(n):
+        if rows.highest[j] == NONE or rows.highest[j] < best[split, shuffle + j]:
+            continue
+        for t in range(r.shape[1]):
+            if r[j, t] >= max(best[split, shuffle + j], -1.0):
+                unit = np.int64(channel[t]) * area + position[t]
+                if r[j, t] > best[split, shuffle + j] or unit < first[split, shuffle + j]:
+                    best[split, shuffle + j] = r[j, t]
+                    first[split, shuffle + j] = unit
 
 
 @compiled
-def _keep_chance(r, split, shuffle, places, area, found):
-    """The best unit of a shuffled site, the first of equals."""
-    best, first = found.null_r[split], found.null_unit[split]
-    for t in range(len(r)):
-        if r[t] >= max(best[shuffle], -1.0):
-            unit = np.int64(places.channel[t]) * area + places.position[t]
-            if r[t] > best[shuffle] or unit < first[shuffle]:
-                best[shuffle] = r[t]
-                first[shuffle] = unit
+def _count(rows, n, site, counts):
+    """Units of ``n`` sites by r."""
+    r, bins, n_units = rows.r, rows.bins, rows.r.shape[1]
+    a, b, c, d = rows.histogram[0], rows.histogram[1], rows.histogram[2], rows.histogram[3]
+    for j in range(n):
+        if rows.highest[j] == NONE:
+            continue
+        for t in range(n_units):
+            bins[t] = np.uint16(np.int32((r[j, t] - NONE) * (N_R_BINS / 2)))
+        for t in range(0, n_units - 3, _HISTOGRAMS):
+            a[bins[t]] += 1
+            b[bins[t + 1]] += 1
+            c[bins[t + 2]] += 1
+            d[bins[t + 3]] += 1
+        for t in range(n_units - n_units % _HISTOGRAMS, n_units):
+            a[bins[t]] += 1
+        counts[site + j, N_R_BINS - 1] += _taken(_LAST_BIN, a, b, c, d)
+        for k in range(N_R_BINS):
+            counts[site + j, k] += _taken(_FIRST_BIN + k, a, b, c, d)
+        _taken(0, a, b, c, d)
 
 
 @compiled
-def _count(r, bins, histogram, counts):
-    """Units by r; ``histogram`` is zero before and after."""
-    n, last = len(r), np.int32(0)
-    for t in range(n):
-        bins[t] = np.int32((r[t] - NONE) * (N_R_BINS / 2))
-    for t in range(n):
-        last = max(last, bins[t])
-    a, b, c, d = histogram[0], histogram[1], histogram[2], histogram[3]
-    for t in range(0, n - 3, _ROWS):
-        a[bins[t]] += 1
-        b[bins[t + 1]] += 1
-        c[bins[t + 2]] += 1
-        d[bins[t + 3]] += 1
-    for t in range(n - n % _ROWS, n):
-        a[bins[t]] += 1
-    for k in range(_FIRST_BIN, last + 1):
-        counts[min(k - _FIRST_BIN, N_R_BINS - 1)] += a[k] + b[k] + c[k] + d[k]
-    histogram[:, : last + 1] = 0
+def _taken(k, a, b, c, d):
+    """What four histograms have in one bin, which is empty then."""
+    total = np.int32(a[k]) + np.int32(b[k]) + np.int32(c[k]) + np.int32(d[k])
+    a[k] = b[k] = c[k] = d[k] = 0
+    return total
 
 
 @compiled
-def _keep_positions(r, places, order, best, where):
-    """The best position of every feature map, the first of equals."""
+def _keep_positions(rows, n, site, places, order, best, where):
+    """The best position of every feature map for ``n`` sites, the first of equals."""
     channel, position, runs = places.channel, places.position, places.runs
-    for k in range(len(runs) - 1):
-        begin, end = runs[k], runs[k + 1]
-        if order.is_position_major:
-            _keep_position(r[begin:end], position[begin], best[channel[begin] :], where[channel[begin] :])
-            continue
-        c, highest = channel[begin], _highest(r, begin, end)
-        if highest >= best[c] and highest != NONE:
-            at = position[_first(r, begin, end, highest)]
-            where[c] = at if highest > best[c] else min(at, where[c])
-            best[c] = highest
+    for j in range(n):
+        for k in range(len(runs) - 1):
+            begin, end = runs[k], runs[k + 1]
+            if order.is_position_major:
+                _keep_position(rows.r, j, begin, end, site, channel[begin], position[begin], best, where)
+            elif rows.highest[j] >= best[site + j, channel[begin]]:
+                _keep_map(rows, j, begin, end, site, channel[begin], position, best, where)
 
 
 @compiled
-def _keep_position(r, position, best, where):
+def _keep_position(r, j, begin, end, site, channel, position, best, where):
     """One position of channels that lie side by side."""
-    for t in range(len(r)):
-        is_better = r[t] > best[t] or (r[t] == best[t] and position < where[t])
-        is_better = is_better and r[t] != NONE
-        best[t] = r[t] if is_better else best[t]
-        where[t] = position if is_better else where[t]
+    for t in range(begin, end):
+        value, c = r[j, t], channel + t - begin
+        is_better = value > best[site + j, c] or (value == best[site + j, c] and position < where[site + j, c])
+        is_better = is_better and value != NONE
+        best[site + j, c] = value if is_better else best[site + j, c]
+        where[site + j, c] = position if is_better else where[site + j, c]
 
 
 @compiled
-def _keep_best(r, split, site, places, area, top, found):
-    """Units that may be among the ``top`` best."""
-    n_kept, floor = found.n_kept, found.floor
-    own_r, own_unit = found.kept_r[split, site], found.kept_unit[split, site]
-    for begin in range(0, len(r), _STRETCH):
-        end = min(begin + _STRETCH, len(r))
-        if _highest(r, begin, end) < floor[split, site]:
+def _keep_map(rows, j, begin, end, site, channel, position, best, where):
+    """Positions of one channel that lie side by side."""
+    bits, first = rows.bits, np.int32(end)
+    highest = _highest(bits, j, begin, end)
+    for t in range(begin, end):
+        first = min(first, np.int32(t) if bits[j, t] == highest else np.int32(end))
+    value = rows.r[j, first]
+    if value >= best[site + j, channel] and value != NONE:
+        is_better = value > best[site + j, channel]
+        where[site + j, channel] = position[first] if is_better else min(position[first], where[site + j, channel])
+        best[site + j, channel] = value
+
+
+@compiled
+def _keep_best(rows, n, split, site, places, area, top, found):
+    """Units that may be among the ``top`` best of ``n`` sites."""
+    r, is_kept, stretch, channel, position = rows.r, rows.is_kept, rows.stretch, places.channel, places.position
+    n_kept, floor, kept_r, kept_unit = found.n_kept, found.floor, found.kept_r, found.kept_unit
+    for j in range(n):
+        own_floor, m = floor[split, site + j], n_kept[split, site + j]
+        if rows.highest[j] < own_floor:
             continue
-        for t in range(begin, end):
-            if r[t] < floor[split, site] or r[t] == NONE:
+        for t in range(r.shape[1]):
+            is_kept[t] = r[j, t] >= own_floor and r[j, t] != NONE
+        for k in range(len(stretch)):
+            if stretch[k] == 0:
                 continue
-            if n_kept[split, site] == len(own_r):
-                prune(own_r, own_unit, n_kept, floor, split, site, top)
-                if r[t] < floor[split, site]:
+            for t in range(_STRETCH * k, min(_STRETCH * (k + 1), r.shape[1])):
+                if not is_kept[t]:
                     continue
-            own_r[n_kept[split, site]] = r[t]
-            own_unit[n_kept[split, site]] = np.int64(places.channel[t]) * area + places.position[t]
-            n_kept[split, site] += 1
+                if m == kept_r.shape[2]:
+                    n_kept[split, site + j] = m
+                    prune(kept_r[split, site + j], kept_unit[split, site + j], n_kept, floor, split, site + j, top)
+                    m, own_floor = n_kept[split, site + j], floor[split, site + j]
+                if r[j, t] < own_floor:
+                    continue
+                kept_r[split, site + j, m] = r[j, t]
+                kept_unit[split, site + j, m] = np.int64(channel[t]) * area + position[t]
+                m += 1
+        n_kept[split, site + j] = m
 
 
 @compiled
@@ -294,8 +367,12 @@ def prune(r, unit, n_kept, floor, split, site, top):
     n = n_kept[split, site]
     last = _highest_but(top - 1, r[:n].copy())
     floor[split, site] = max(floor[split, site], last - MARGIN)
-    most = _last_tied_unit(r[:n], unit[:n], last, top + SPARE)
-    least = _least_below(r[:n], last, top + SPARE)
+    n_near = 0
+    for k in range(n):
+        n_near += r[k] >= last - MARGIN
+    most, least = np.inf, last - MARGIN
+    if n_near > top + SPARE:
+        most, least = _last_tied_unit(r[:n], unit[:n], last, top + SPARE), _least_below(r[:n], last, top + SPARE)
     stay = 0
     for k in range(n):
         is_tied = abs(r[k] - last) <= LEVEL

@@ -3,7 +3,7 @@
 import numpy as np
 
 from engine.kernels.arrays import Places, compiled, empty_sums, tile_of
-from engine.kernels.ranks import NONE, NONFINITE, correlate, empty_histogram, normalise, rank
+from engine.kernels.ranks import AT_ONCE, NONE, NONFINITE, correlate, empty_rows, normalise, rank
 from engine.kernels.sums import add_batch, add_product, centre, fill_product
 
 TILE = 256
@@ -34,12 +34,11 @@ def summarise_held(block, first, stop, order, columns, top, found):
     """
     largest, n_folds, n_columns = 0.0, columns.members.shape[1], columns.sum_z.shape[1]
     width = min(TILE, stop - first)
-    x, tile = np.empty((len(block), width), np.float32), empty_sums(n_folds, width)
-    histogram = empty_histogram()
+    x, tile, rows = np.empty((len(block), width), np.float32), empty_sums(n_folds, width), empty_rows(width)
     for start in range(first, stop, TILE):
         if width != min(TILE, stop - start):
             width = stop - start
-            x, tile = np.empty((len(block), width), np.float32), empty_sums(n_folds, width)
+            x, tile, rows = np.empty((len(block), width), np.float32), empty_sums(n_folds, width), empty_rows(width)
         centre(block, start, columns.edges, x, tile)
         status, move, split_sum, inverse = _normalised(tile, columns, found)
         places = _places(start, width, order)
@@ -47,9 +46,9 @@ def summarise_held(block, first, stop, order, columns, top, found):
             end = min(begin + columns.width, n_columns)
             product = np.empty((n_folds, end - begin, width), np.float32)
             for fold in range(n_folds):
-                row = columns.edges[fold]
-                fill_product(columns, begin, end, row, x[row : columns.edges[fold + 1]], product[fold])
-            reached = rank(product, begin, columns, places, order, top, move, split_sum, inverse, histogram, found)
+                edge = columns.edges[fold]
+                fill_product(columns, begin, end, edge, x[edge : columns.edges[fold + 1]], product[fold])
+            reached = rank(product, begin, columns, places, order, top, move, split_sum, inverse, rows, found)
             largest = max(largest, reached)
         if (status == NONFINITE).any():
             _find_nonfinite(block, start, width, found)
@@ -99,13 +98,15 @@ def add_rows(rows, first, stop, width, start, fold, n_before, columns, sums, pro
 def summarise_sums(first, stop, width, order, columns, sums, products, top, found):
     """Rank the units from ``first`` to ``stop``, to whose sums all stimuli were added; as ``summarise_held``."""
     largest, n_folds, n_columns = 0.0, columns.members.shape[1], columns.sum_z.shape[1]
-    histogram = empty_histogram()
+    rows = empty_rows(min(width, stop - first))
     for begin in range(first, stop, width):
         own_width = min(width, stop - begin)
+        if own_width != rows.r.shape[1]:
+            rows = empty_rows(own_width)
         _, move, split_sum, inverse = _normalised(tile_of(sums, begin, own_width), columns, found)
         places = _places(begin, own_width, order)
         product = product_of(products, begin, own_width, n_folds, n_columns)
-        reached = rank(product, 0, columns, places, order, top, move, split_sum, inverse, histogram, found)
+        reached = rank(product, 0, columns, places, order, top, move, split_sum, inverse, rows, found)
         largest = max(largest, reached)
     return largest
 
@@ -125,19 +126,24 @@ def correlate_sums(first, stop, width, order, columns, sums, products, out):
         As ``summarise_held``.
     """
     largest, (n_splits, n_folds), n_columns = 0.0, columns.members.shape, columns.sum_z.shape[1]
+    rows = empty_rows(min(width, stop - first))
     for begin in range(first, stop, width):
         own_width = min(width, stop - begin)
-        tile, places, r = tile_of(sums, begin, own_width), _places(begin, own_width, order), np.empty(own_width)
+        tile, places = tile_of(sums, begin, own_width), _places(begin, own_width, order)
+        if own_width != rows.r.shape[1]:
+            rows = empty_rows(own_width)
         status, move = np.empty(own_width, np.int8), np.zeros((n_splits, n_folds, own_width))
         split_sum, inverse = np.empty((n_splits, own_width)), np.empty((n_splits, own_width))
         normalise(columns.edges, columns.members, tile, status, move, split_sum, inverse)
         product = product_of(products, begin, own_width, n_folds, n_columns)
-        for column in range(n_columns):
-            _, reached = correlate(product, column, 0, column, columns, move, split_sum, inverse, r)
-            largest, own = max(largest, reached), out[column]
-            for t in range(own_width):
-                unit = np.int64(places.channel[t]) * order.area + places.position[t]
-                own[unit] = np.nan if r[t] == NONE else r[t]
+        for column in range(0, n_columns, AT_ONCE):
+            n = min(AT_ONCE, n_columns - column)
+            correlate(product, column, n, 0, column, columns, move, split_sum, inverse, rows)
+            for j in range(n):
+                largest, own, r = max(largest, rows.largest[j]), out[column + j], rows.r[j]
+                for t in range(own_width):
+                    unit = np.int64(places.channel[t]) * order.area + places.position[t]
+                    own[unit] = np.nan if r[t] == NONE else r[t]
     return largest
 
 

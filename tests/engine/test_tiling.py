@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from engine.blocks import Arena, Block
 from engine.errors import NetworkError
 from engine.folds import assign_folds
+from engine.kernels.sums import CHUNK
 from engine.kernels.tiles import TILE
 from engine.moments import PairMoments, TargetSums, require_in_range
 from engine.schema import MARGIN
 from engine.summaries import LayerSummary, Piece, summarise
 from engine.targets import Targets, make_targets
-from engine.tiling import Columns, TileSums, summarise_block, tile_threads
+from engine.tiling import COLUMNS_AT_ONCE, Columns, TileSums, summarise_block, tile_threads
 from tests.engine.test_moments import N, by_scipy, families, recording
 
 CPU = torch.device("cpu")
@@ -92,15 +93,16 @@ def test_r_over_every_split_equals_scipy_on_every_family(way, name):
     channels=st.integers(1, 12),
     area=st.integers(1, 60),
     n_folds=st.integers(1, 4),
+    n_sites=st.sampled_from([1, 3, 13, COLUMNS_AT_ONCE + 5]),
     top=st.integers(1, 120),
     channels_last=st.booleans(),
     seed=st.integers(0, 2**16),
 )
-def test_a_summary_is_that_of_the_general_path(way, channels, area, n_folds, top, channels_last, seed):
+def test_a_summary_is_that_of_the_general_path(way, channels, area, n_folds, n_sites, top, channels_last, seed):
     rng = np.random.default_rng(seed)
     units = np.maximum(rng.normal(size=(40, channels * area)), rng.choice([-9, 0, 1.5])) * 3 + rng.choice([0, 50])
     units[:, rng.random(channels * area) < 0.1] = 1.0
-    targets = targets_of(rng.gamma(2, 5, size=(40, 3)), n_folds, shuffles=2)
+    targets = targets_of(rng.gamma(2, 5, size=(40, n_sites)), n_folds, shuffles=2)
     shape = (channels, area, 1)
     fast = way(units, shape, targets, top, channels_last=channels_last)
     slow = general(units, shape, targets, top)
@@ -110,7 +112,7 @@ def test_a_summary_is_that_of_the_general_path(way, channels, area, n_folds, top
     np.testing.assert_allclose(fast.null_r, slow.null_r, atol=1e-6)
     assert np.abs(fast.counts.cumsum(1) - slow.counts.cumsum(1)).max() <= 2  # a unit within rounding of a bin's edge
     for split in range(len(slow.candidates)):
-        quick, known = matrix(fast, split, 3, channels * area), matrix(everything, split, 3, channels * area)
+        quick, known = (matrix(found, split, n_sites, channels * area) for found in (fast, everything))
         last = np.sort(np.where(np.isnan(known), -2, known), axis=1)[:, -min(top, channels * area)]
         assert not np.isnan(quick[known > last[:, None] + MARGIN]).any()
         close = ~np.isnan(quick)
@@ -190,3 +192,13 @@ def test_activations_of_chosen_units_are_those_that_were_put_in(channels_last, n
     block.put(0, given)
     units = rng.choice(180, size=101, replace=False)
     np.testing.assert_array_equal(block.of_units(units, n_threads), activation.reshape(7, -1)[:, units].T)
+
+
+@pytest.mark.parametrize("n", [1, COLUMNS_AT_ONCE, COLUMNS_AT_ONCE + 1, 5 * COLUMNS_AT_ONCE + 3])
+def test_blocks_of_columns_are_even_and_small_enough_for_a_fast_product(n):
+    columns = Columns(targets_of(np.random.default_rng(0).gamma(2, 5, size=(20, n)), 1)).arrays
+    n_blocks = -(-n // columns.width)
+    assert columns.width <= COLUMNS_AT_ONCE
+    assert n_blocks * columns.width - n < n_blocks  # the last one lacks less than one column of each other
+    assert len(columns.z) == 20 * n
+    assert TILE * columns.width * CHUNK <= 1_000_000  # where OpenBLAS lays nothing out anew
