@@ -121,5 +121,6 @@ def is_sparse(activation: np.ndarray, below: int) -> np.ndarray:
     """Tell which rows of (unit, stimulus) leave their usual value on fewer than ``below`` stimuli: (unit,) bool."""
     if activation.shape[1] <= 2 * below:
         return np.zeros(len(activation), bool)
-    resting = np.median(activation, axis=1, keepdims=True)
+    some = activation[:, : 2 * below - 1]  # of a sparse unit, most of any so many are at its usual value
+    resting = np.median(some, axis=1, keepdims=True)
     return (activation != resting).sum(axis=1) < below

@@ -87,10 +87,13 @@ def merge_layers(
     near_best = _near_best(splits[0][0], is_streamed, targets.n_sites)
     units = _units_by_layer([*shortlists, near_best], names)
     rows = _Rows(names, units, collect(units), len(targets.stimuli))
-    ranked = [_rank_exactly(c, split - 1, targets, rows, top) for split, c in enumerate(shortlists)]
-    near_best = _score(near_best, -1, targets, rows)
-    exact = Candidates.join([_score(shortlists[0], -1, targets, rows), near_best])
-    candidates = _with_exact(splits[0][0], exact, near_best, targets.n_sites)
+    shortlists = [_exactly(c, split - 1, targets, rows, is_streamed) for split, c in enumerate(shortlists)]
+    ranked = [_rank(c, split - 1, targets, rows, top) for split, c in enumerate(shortlists)]
+    candidates = splits[0][0]
+    if is_streamed.any():
+        near_best = _exactly(near_best, -1, targets, rows, is_streamed)
+        exact = Candidates.join([shortlists[0], near_best])
+        candidates = _with_exact(candidates, exact, near_best, targets.n_sites)
     layer_matches = _layer_matches([(candidates, splits[0][1]), *splits[1:]], names, targets, top, layers, sites)
     matches = _matches(ranked, names, layers, sites)
     matches["site_status"] = (SITE, _site_status(targets.response))
@@ -159,18 +162,19 @@ def _near_best(candidates: Candidates, is_streamed: np.ndarray, n_sites: int) ->
 
 
 def _units_by_layer(lists: list[Candidates], names: list[str]) -> dict[str, np.ndarray]:
-    pairs = np.unique(np.concatenate([np.stack([c.layer, c.unit], 1) for c in lists]), axis=0)
-    return {names[layer]: pairs[pairs[:, 0] == layer, 1] for layer in np.unique(pairs[:, 0])}
+    layer, unit = (np.concatenate([getattr(c, name) for c in lists]) for name in ("layer", "unit"))
+    chosen = {index: np.unique(unit[layer == index]) for index in np.unique(layer)}
+    return {names[index]: units for index, units in chosen.items()}
 
 
-def _score(candidates: Candidates, left_out: int, targets: Targets, rows: _Rows) -> Candidates:
-    """Compute r in float64 over all folds but ``left_out`` (-1: over all)."""
-    return Candidates(
-        candidates.column,
-        candidates.layer,
-        candidates.unit,
-        _exact_r(candidates, targets.fold != left_out, targets, rows),
-    )
+def _exactly(
+    candidates: Candidates, left_out: int, targets: Targets, rows: _Rows, is_streamed: np.ndarray
+) -> Candidates:
+    """Compute r in float64 over all folds but ``left_out`` (-1: over all), where a pass that held a layer has not."""
+    streamed = np.flatnonzero(is_streamed[candidates.layer])
+    r = candidates.r.copy()
+    r[streamed] = _exact_r(candidates.take(streamed), targets.fold != left_out, targets, rows)
+    return Candidates(candidates.column, candidates.layer, candidates.unit, r)
 
 
 def _exact_r(candidates: Candidates, chosen: np.ndarray, targets: Targets, rows: _Rows) -> np.ndarray:
@@ -178,8 +182,7 @@ def _exact_r(candidates: Candidates, chosen: np.ndarray, targets: Targets, rows:
     return correlate_pairs(rows.activation, index, candidates.column, targets.response, chosen)
 
 
-def _rank_exactly(shortlist: Candidates, left_out: int, targets: Targets, rows: _Rows, top: int) -> _Ranked:
-    scored = _score(shortlist, left_out, targets, rows)
+def _rank(scored: Candidates, left_out: int, targets: Targets, rows: _Rows, top: int) -> _Ranked:
     scored = in_order(scored.take(np.flatnonzero(~np.isnan(scored.r))))
     rank = scored.rank()
     close = np.zeros(len(scored), bool)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from engine.kernels.ordering import by_column
+from engine.kernels.ordering import by_column, last_ranks
 from engine.schema import LEVEL, MARGIN, SPARE
 
 
@@ -62,14 +62,12 @@ def best(candidates: Candidates, top: int, *, margin: float = MARGIN, spare: int
 
     Where more units than that are tied with the last, the first in layer order stay. NaN is dropped. Sorted.
     """
-    candidates = in_order(candidates.take(np.flatnonzero(~np.isnan(candidates.r))))
-    starts = np.flatnonzero(candidates.rank() == 0)
-    lengths = np.diff(np.append(starts, len(candidates)))
-    if not (lengths > top).any():
+    candidates = candidates.take(np.flatnonzero(~np.isnan(candidates.r)))
+    near = np.flatnonzero(candidates.r >= last_ranks(candidates.column, candidates.r, top) - max(margin, LEVEL))
+    candidates = in_order(candidates.take(near))
+    if candidates.rank().max(initial=0) < top + spare:
         return candidates
-    last = np.repeat(candidates.r[starts + np.minimum(lengths, top) - 1], lengths)
-    near = np.flatnonzero(candidates.r >= last - max(margin, LEVEL))
-    candidates, last = candidates.take(near), last[near]
+    last = last_ranks(candidates.column, candidates.r, top)
     level = np.where(np.abs(candidates.r - last) <= LEVEL, last, candidates.r)
     by_level = by_column(candidates.column, candidates.layer, candidates.unit, level)
     stays = (level[by_level] >= last[by_level] - margin) & (candidates.rank() < top + spare)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
-from itertools import count
+from itertools import pairwise
 from math import prod
 
 import numpy as np
@@ -103,11 +103,10 @@ class TileSums:
         """Add a batch of one fold, (stimulus, channel, position), whose first stimulus is the ``start``-th."""
         rows = self.order.rows(activation).numpy()
         n_before = np.array([self.n_added.sum(), self.n_added[fold]])
-        starts, found = count(0, RUN * self.width), list[int]()
+        spans, found = _spans(self.n_units, RUN * self.width, self.width), list[int]()
 
         def work(_: int) -> None:
-            while (first := next(starts)) < self.n_units:
-                stop = min(first + RUN * self.width, self.n_units)
+            for first, stop in spans:
                 if add_rows(
                     rows, first, stop, self.width, start, fold, n_before,
                     self.columns.arrays, self.sums, self.products,
@@ -140,12 +139,10 @@ class TileSums:
             (column, unit) float32, units in C order of (channel, position); NaN where there is no r.
         """
         r, order = np.empty((self.columns.n_columns, self.n_units), np.float32), _order(self.order)
-        step = RUN * self.width
-        starts = count(0, step)
+        spans, columns = _spans(self.n_units, RUN * self.width, self.width), self.columns.arrays
 
         def work(_: int) -> None:
-            while (first := next(starts)) < self.n_units:
-                stop, columns = min(first + step, self.n_units), self.columns.arrays
+            for first, stop in spans:
                 require_in_range(correlate_sums(first, stop, self.width, order, columns, self.sums, self.products, r))
 
         with tile_threads(n_threads) as in_threads:
@@ -197,20 +194,25 @@ def _summary(
     n_threads: int,
 ) -> LayerSummary:
     """Have threads summarise spans of units, from first to stop, and join what they found."""
-    step = width * max(1, min(RUN, n_units // (4 * n_threads * width)))
-    starts = count(0, step)
-
+    spans = _spans(n_units, width * max(1, min(RUN, n_units // (4 * n_threads * width))), width)
     floor = np.full((len(columns.arrays.members), columns.n_sites), -np.inf)
 
     def work(_: int) -> arrays.Found:
         found = _nothing_found(order.channels, top, columns, floor)
-        while (first := next(starts)) < n_units:
-            require_in_range(summarise(first, min(first + step, n_units), found))
+        for first, stop in spans:
+            require_in_range(summarise(first, stop, found))
         prune_all(found, top)
         return found
 
     with tile_threads(n_threads) as in_threads:
         return _joined(in_threads(work), layer, top)  # type: ignore[arg-type]
+
+
+def _spans(n_units: int, step: int, width: int) -> Iterator[tuple[int, int]]:
+    """First and stop of spans that threads take in turn: whole tiles, ``step`` units at most, and what is left over."""
+    whole = n_units - n_units % width
+    edges = [*range(0, whole, step), *sorted({whole, n_units})]
+    return iter(list(pairwise(edges)))
 
 
 def _order(order: UnitOrder) -> arrays.Order:

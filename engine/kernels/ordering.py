@@ -3,6 +3,7 @@
 import numpy as np
 
 from engine.kernels.arrays import compiled
+from engine.kernels.ranks import highest_but
 
 
 @compiled
@@ -21,6 +22,42 @@ def by_column(column, layer, unit, r):
     np.ndarray
         (pair,) int64.
     """
+    index, edges = _columns_together(column)
+    for c in range(len(edges) - 1):
+        _sort(index[edges[c] : edges[c + 1]], layer, unit, r)
+    return index
+
+
+@compiled
+def last_ranks(column, r, top):
+    """Return for each pair the r of the ``top``-th best pair of its column, or of the last one of fewer.
+
+    Parameters
+    ----------
+    column
+        (pair,) integers, none below 0.
+    r
+        (pair,) float64 without NaN.
+
+    Returns
+    -------
+    np.ndarray
+        (pair,) float64.
+    """
+    (index, edges), last = _columns_together(column), np.empty(len(r))
+    for c in range(len(edges) - 1):
+        n, own = edges[c + 1] - edges[c], np.empty(edges[c + 1] - edges[c])
+        for k in range(n):
+            own[k] = r[index[edges[c] + k]]
+        value = highest_but(min(top, n) - 1, own) if n else 0.0
+        for k in range(n):
+            last[index[edges[c] + k]] = value
+    return last
+
+
+@compiled
+def _columns_together(column):
+    """In which order pairs are sorted by column, as they come within it, and where each column begins and ends."""
     edges = np.zeros((column.max() if len(column) else 0) + 2, np.int64)
     for k in range(len(column)):
         edges[column[k] + 1] += 1
@@ -30,9 +67,7 @@ def by_column(column, layer, unit, r):
     for k in range(len(column)):
         index[n_placed[column[k]]] = k
         n_placed[column[k]] += 1
-    for c in range(len(edges) - 1):
-        _sort(index[edges[c] : edges[c + 1]], layer, unit, r)
-    return index
+    return index, edges
 
 
 @compiled

@@ -32,6 +32,12 @@ _HISTOGRAMS = 4
 _STRETCH = 8
 """Units that are asked together whether any is to be kept: the bytes of a uint64."""
 
+_SOME = 32
+"""Units that a processor compares in one go at most; less than that it compares one by one, which takes longer."""
+
+_PLACE = np.int64(2**12 - 1)
+"""A unit's place in its tile, in the last bits of a number near 1: 1e-12 of it."""
+
 _NO_SIGN = np.int64(2**63 - 1)
 _BITS_OF_NONE = np.float64(NONE).view(np.int64)
 
@@ -51,10 +57,6 @@ class Rows(NamedTuple):
     """(column,) float64, the highest r."""
     highest_bits: np.ndarray
     """The same memory as int64."""
-    largest: np.ndarray
-    """(column,) float64, the largest |r| before rounding beyond 1 was cut off."""
-    largest_bits: np.ndarray
-    """The same memory as int64."""
     bins: np.ndarray
     """(tile unit,) uint16: unsigned, since a processor need not ask then whether it counts from the end."""
     histogram: np.ndarray
@@ -68,21 +70,10 @@ class Rows(NamedTuple):
 @compiled
 def empty_rows(n_units):
     """Room for ``AT_ONCE`` columns and a tile."""
-    r, highest, largest = np.empty((AT_ONCE, n_units)), np.empty(AT_ONCE), np.empty(AT_ONCE)
+    r, highest, stretch = np.empty((AT_ONCE, n_units)), np.empty(AT_ONCE), np.zeros(-(-n_units // _STRETCH), np.uint64)
     bins, histogram = np.empty(n_units, np.uint16), np.zeros((_HISTOGRAMS, _LAST_BIN + 1), np.uint16)
-    stretch = np.zeros(-(-n_units // _STRETCH), np.uint64)
-    return Rows(
-        r,
-        r.view(np.int64),
-        highest,
-        highest.view(np.int64),
-        largest,
-        largest.view(np.int64),
-        bins,
-        histogram,
-        stretch.view(np.uint8),
-        stretch,
-    )
+    bits = r.view(np.int64), highest.view(np.int64)
+    return Rows(r, bits[0], highest, bits[1], bins, histogram, stretch.view(np.uint8), stretch)
 
 
 @compiled
@@ -137,7 +128,7 @@ def normalise(edges, members, tile, status, move, split_sum, inverse):
 
 @compiled
 def correlate(product, k, n, split, column, columns, move, split_sum, inverse, rows):
-    """Correlate a tile with ``n`` columns over one split: fill ``rows.r``, ``highest`` and ``largest``.
+    """Correlate a tile with ``n`` columns over one split: fill ``rows.r`` and ``rows.highest``.
 
     Parameters
     ----------
@@ -145,13 +136,18 @@ def correlate(product, k, n, split, column, columns, move, split_sum, inverse, r
         (fold, column, tile unit), sums of x times the columns; its ``k``-th is ``column``, the first of them.
     rows
         ``Rows``, of this tile's width.
+
+    Returns
+    -------
+    float
+        The largest |r| before rounding beyond 1 was cut off.
     """
-    r, highest, largest, members = rows.r, rows.highest, rows.largest, columns.members
+    r, members = rows.r, columns.members
     for j in range(n):
         inverse_z, mean = columns.inverse_z[split, column + j], columns.mean_z[split, column + j]
         if inverse_z != inverse_z:
-            r[j] = NONE
-            highest[j], largest[j] = NONE, 0.0
+            for t in range(r.shape[1]):
+                r[j, t] = NONE
             continue
         is_first = True
         for fold in range(len(product)):
@@ -168,23 +164,25 @@ def correlate(product, k, n, split, column, columns, move, split_sum, inverse, r
         for t in range(r.shape[1]):
             value = r[j, t] * (inverse[split, t] * inverse_z)
             r[j, t] = value + 0.0 if inverse[split, t] > 0 and value == value else NONE  # -0.0 has other bits than 0.0
-    _find_extremes(n, rows)
-    for j in range(n):
-        if largest[j] > 1.0:
+    largest = _largest(n, rows)
+    if largest > 1.0:
+        for j in range(n):
             for t in range(r.shape[1]):
                 r[j, t] = NONE if r[j, t] == NONE else min(max(r[j, t], -1.0), 1.0)
-            highest[j] = min(highest[j], 1.0)
+    for j in range(n):
+        rows.highest_bits[j] = _highest(rows.bits, j, 0, r.shape[1])
+    return largest
 
 
 @compiled
-def _find_extremes(n, rows):
-    bits, highest, largest = rows.bits, rows.highest_bits, rows.largest_bits
+def _largest(n, rows):
+    """The largest |r|."""
+    bits, largest = rows.bits, np.int64(0)
     for j in range(n):
-        size = np.int64(0)
         for t in range(bits.shape[1]):
-            size = max(size, np.int64(0) if bits[j, t] == _BITS_OF_NONE else bits[j, t] & _NO_SIGN)
-        largest[j] = size
-        highest[j] = _highest(bits, j, 0, bits.shape[1])
+            largest = max(largest, np.int64(0) if bits[j, t] == _BITS_OF_NONE else bits[j, t] & _NO_SIGN)
+    rows.highest_bits[0] = largest
+    return rows.highest[0]
 
 
 @compiled
@@ -223,9 +221,8 @@ def rank(product, begin, columns, places, order, top, move, split_sum, inverse, 
         while column < end:
             is_site = column < columns.n_sites
             n = min(AT_ONCE, (min(columns.n_sites, end) if is_site else end) - column)
-            correlate(product, column - begin, n, split, column, columns, move, split_sum, inverse, rows)
-            for j in range(n):
-                largest = max(largest, rows.largest[j])
+            reached = correlate(product, column - begin, n, split, column, columns, move, split_sum, inverse, rows)
+            largest = max(largest, reached)
             if not is_site:
                 _keep_chance(rows, n, split, column - columns.n_sites, places, order.area, found)
             if is_site and split == 0:
@@ -286,39 +283,47 @@ def _taken(k, a, b, c, d):
 @compiled
 def _keep_positions(rows, n, site, places, order, best, where):
     """The best position of every feature map for ``n`` sites, the first of equals."""
+    if order.is_position_major:
+        _keep_position(rows, n, site, places, best, where)
+    else:
+        _keep_maps(rows, n, site, places, best, where)
+
+
+@compiled
+def _keep_position(rows, n, site, places, best, where):
+    """Channels that lie side by side, position by position."""
+    r, channel, position, runs = rows.r, places.channel, places.position, places.runs
+    for j in range(n):
+        for k in range(len(runs) - 1):
+            first, here = channel[runs[k]] - runs[k], position[runs[k]]
+            for t in range(runs[k], runs[k + 1]):
+                value, known, at = r[j, t], best[site + j, first + t], where[site + j, first + t]
+                is_better = (value > known or (value == known and here < at)) and value != NONE
+                best[site + j, first + t] = value if is_better else known
+                where[site + j, first + t] = here if is_better else at
+
+
+@compiled
+def _keep_maps(rows, n, site, places, best, where):
+    """Positions that lie side by side, channel by channel; a unit's place stands in the last of the bits of its r."""
+    r, bits, highest = rows.r, rows.bits, rows.highest
     channel, position, runs = places.channel, places.position, places.runs
     for j in range(n):
         for k in range(len(runs) - 1):
-            begin, end = runs[k], runs[k + 1]
-            if order.is_position_major:
-                _keep_position(rows.r, j, begin, end, site, channel[begin], position[begin], best, where)
-            elif rows.highest[j] >= best[site + j, channel[begin]]:
-                _keep_map(rows, j, begin, end, site, channel[begin], position, best, where)
-
-
-@compiled
-def _keep_position(r, j, begin, end, site, channel, position, best, where):
-    """One position of channels that lie side by side."""
-    for t in range(begin, end):
-        value, c = r[j, t], channel + t - begin
-        is_better = value > best[site + j, c] or (value == best[site + j, c] and position < where[site + j, c])
-        is_better = is_better and value != NONE
-        best[site + j, c] = value if is_better else best[site + j, c]
-        where[site + j, c] = position if is_better else where[site + j, c]
-
-
-@compiled
-def _keep_map(rows, j, begin, end, site, channel, position, best, where):
-    """Positions of one channel that lie side by side."""
-    bits, first = rows.bits, np.int32(end)
-    highest = _highest(bits, j, begin, end)
-    for t in range(begin, end):
-        first = min(first, np.int32(t) if bits[j, t] == highest else np.int32(end))
-    value = rows.r[j, first]
-    if value >= best[site + j, channel] and value != NONE:
-        is_better = value > best[site + j, channel]
-        where[site + j, channel] = position[first] if is_better else min(position[first], where[site + j, channel])
-        best[site + j, channel] = value
+            begin, end, c, most = runs[k], runs[k + 1], channel[runs[k]], -_NO_SIGN
+            if highest[j] < best[site + j, c]:
+                continue
+            for t in range(begin, begin + (end - begin) // _SOME * _SOME):
+                rising = bits[j, t] ^ ((bits[j, t] >> 63) & _NO_SIGN)
+                most = max(most, (rising | _PLACE) - t)
+            for t in range(max(begin, end - _SOME), end):
+                rising = bits[j, t] ^ ((bits[j, t] >> 63) & _NO_SIGN)
+                most = max(most, (rising | _PLACE) - t)
+            first = _PLACE - (most & _PLACE)
+            value, at = r[j, first], position[first]
+            if value >= best[site + j, c] and value != NONE:
+                where[site + j, c] = at if value > best[site + j, c] else min(at, where[site + j, c])
+                best[site + j, c] = value
 
 
 @compiled
@@ -365,7 +370,7 @@ def prune_all(found, top):
 def prune(r, unit, n_kept, floor, split, site, top):
     """Keep of one site what ``ranking.best`` keeps, and raise its floor to the last rank's r less ``MARGIN``."""
     n = n_kept[split, site]
-    last = _highest_but(top - 1, r[:n].copy())
+    last = highest_but(top - 1, r[:n].copy())
     floor[split, site] = max(floor[split, site], last - MARGIN)
     n_near = 0
     for k in range(n):
@@ -392,7 +397,7 @@ def _last_tied_unit(r, unit, last, room):
             tied[n_tied] = -np.float64(unit[k])
             n_tied += 1
         n_better += r[k] > last + LEVEL
-    return -_highest_but(min(n_tied, room - n_better) - 1, tied[:n_tied])
+    return -highest_but(min(n_tied, room - n_better) - 1, tied[:n_tied])
 
 
 @compiled
@@ -405,11 +410,11 @@ def _least_below(r, last, room):
             n_below += 1
         n_others += r[k] >= last - LEVEL
     n_stay = min(n_below, room - n_others)
-    return _highest_but(n_stay - 1, below[:n_below]) if n_stay > 0 else last - LEVEL
+    return highest_but(n_stay - 1, below[:n_below]) if n_stay > 0 else last - LEVEL
 
 
 @compiled
-def _highest_but(n, values):
+def highest_but(n, values):
     """The highest of some values but ``n``, by Hoare's selection, which leaves them in another order.
 
     ``np.partition`` gives the same and takes 6 s more to compile, at the first match after an install.

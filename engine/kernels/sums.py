@@ -43,16 +43,15 @@ def centre(block, first, edges, x, tile):
         ``Sums``, filled.
     """
     n_folds, width = tile.shift.shape
-    part, zeros = np.empty(width, np.float32), np.empty((n_folds, width), np.float32)
+    part, zeros = np.zeros(width, np.float32), np.zeros((n_folds, width), np.float32)
     low, high = tile.low, tile.high
-    low[:] = np.inf
-    high[:] = -np.inf
+    for t in range(width):
+        low[t], high[t] = np.inf, -np.inf
     for fold in range(n_folds):
         total, own_zeros = tile.sum_x[fold], zeros[fold]
-        total[:] = 0.0
-        own_zeros[:] = 0.0
+        for t in range(width):
+            total[t] = 0.0
         for begin in range(edges[fold], edges[fold + 1], _ROWS):
-            part[:] = 0.0
             end = min(begin + _ROWS, edges[fold + 1])
             for n in range(begin, end - 3, 4):
                 _take_four(block, n, first, x, part, own_zeros, low, high)
@@ -67,6 +66,7 @@ def centre(block, first, edges, x, tile):
                     high[t] = a if a > high[t] else high[t]
             for t in range(width):
                 total[t] += part[t]
+                part[t] = 0.0
     is_scaled = _choose_scale(x, edges, tile)
     for fold in range(n_folds):
         n_stimuli = edges[fold + 1] - edges[fold]
@@ -74,8 +74,7 @@ def centre(block, first, edges, x, tile):
         for t in range(width):
             is_sparse = 2 * zeros[fold, t] >= n_stimuli
             shift[t] = 0.0 if is_sparse else np.float32(total[t] / n_stimuli * tile.scale[t])
-        total[:] = 0.0
-        squares[:] = 0.0
+            total[t] = squares[t] = 0.0
         if is_scaled:
             for n in range(edges[fold], edges[fold + 1]):
                 for t in range(width):

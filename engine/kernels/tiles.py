@@ -18,6 +18,8 @@ def summarise_held(block, first, stop, order, columns, top, found):
     ----------
     block
         (stimulus, unit) float32, folds one after the other.
+    first, stop
+        They fill whole tiles, or are fewer than one.
     order
         ``Order`` of its units.
     columns
@@ -32,15 +34,13 @@ def summarise_held(block, first, stop, order, columns, top, found):
     float
         The largest |r| before rounding beyond 1 was cut off.
     """
-    largest, n_folds, n_columns = 0.0, columns.members.shape[1], columns.sum_z.shape[1]
-    width = min(TILE, stop - first)
+    largest, width = 0.0, min(TILE, stop - first)
+    n_folds, n_columns = columns.members.shape[1], columns.sum_z.shape[1]
     x, tile, rows = np.empty((len(block), width), np.float32), empty_sums(n_folds, width), empty_rows(width)
-    for start in range(first, stop, TILE):
-        if width != min(TILE, stop - start):
-            width = stop - start
-            x, tile, rows = np.empty((len(block), width), np.float32), empty_sums(n_folds, width), empty_rows(width)
+    for start in range(first, stop, width):
         centre(block, start, columns.edges, x, tile)
-        status, move, split_sum, inverse = _normalised(tile, columns, found)
+        n_nonfinite = found.statuses[NONFINITE]
+        move, split_sum, inverse = _normalised(tile, columns, found)
         places = _places(start, width, order)
         for begin in range(0, n_columns, columns.width):
             end = min(begin + columns.width, n_columns)
@@ -50,7 +50,7 @@ def summarise_held(block, first, stop, order, columns, top, found):
                 fill_product(columns, begin, end, edge, x[edge : columns.edges[fold + 1]], product[fold])
             reached = rank(product, begin, columns, places, order, top, move, split_sum, inverse, rows, found)
             largest = max(largest, reached)
-        if (status == NONFINITE).any():
+        if found.statuses[NONFINITE] > n_nonfinite:
             _find_nonfinite(block, start, width, found)
     return largest
 
@@ -82,10 +82,7 @@ def add_rows(rows, first, stop, width, start, fold, n_before, columns, sums, pro
     n_folds, n_columns = columns.members.shape[1], columns.sum_z.shape[1]
     is_nonfinite, own_width = False, min(width, stop - first)
     x = np.empty((len(rows), own_width), np.float32)
-    for begin in range(first, stop, width):
-        if own_width != min(width, stop - begin):
-            own_width = stop - begin
-            x = np.empty((len(rows), own_width), np.float32)
+    for begin in range(first, stop, own_width):
         tile, product = tile_of(sums, begin, own_width), product_of(products, begin, own_width, n_folds, n_columns)
         is_nonfinite |= add_batch(rows, begin, fold, n_before, x, tile)
         for column in range(0, n_columns, columns.width):
@@ -98,12 +95,10 @@ def add_rows(rows, first, stop, width, start, fold, n_before, columns, sums, pro
 def summarise_sums(first, stop, width, order, columns, sums, products, top, found):
     """Rank the units from ``first`` to ``stop``, to whose sums all stimuli were added; as ``summarise_held``."""
     largest, n_folds, n_columns = 0.0, columns.members.shape[1], columns.sum_z.shape[1]
-    rows = empty_rows(min(width, stop - first))
-    for begin in range(first, stop, width):
-        own_width = min(width, stop - begin)
-        if own_width != rows.r.shape[1]:
-            rows = empty_rows(own_width)
-        _, move, split_sum, inverse = _normalised(tile_of(sums, begin, own_width), columns, found)
+    own_width = min(width, stop - first)
+    rows = empty_rows(own_width)
+    for begin in range(first, stop, own_width):
+        move, split_sum, inverse = _normalised(tile_of(sums, begin, own_width), columns, found)
         places = _places(begin, own_width, order)
         product = product_of(products, begin, own_width, n_folds, n_columns)
         reached = rank(product, 0, columns, places, order, top, move, split_sum, inverse, rows, found)
@@ -126,21 +121,19 @@ def correlate_sums(first, stop, width, order, columns, sums, products, out):
         As ``summarise_held``.
     """
     largest, (n_splits, n_folds), n_columns = 0.0, columns.members.shape, columns.sum_z.shape[1]
-    rows = empty_rows(min(width, stop - first))
-    for begin in range(first, stop, width):
-        own_width = min(width, stop - begin)
+    own_width = min(width, stop - first)
+    rows = empty_rows(own_width)
+    for begin in range(first, stop, own_width):
         tile, places = tile_of(sums, begin, own_width), _places(begin, own_width, order)
-        if own_width != rows.r.shape[1]:
-            rows = empty_rows(own_width)
         status, move = np.empty(own_width, np.int8), np.zeros((n_splits, n_folds, own_width))
         split_sum, inverse = np.empty((n_splits, own_width)), np.empty((n_splits, own_width))
         normalise(columns.edges, columns.members, tile, status, move, split_sum, inverse)
         product = product_of(products, begin, own_width, n_folds, n_columns)
         for column in range(0, n_columns, AT_ONCE):
             n = min(AT_ONCE, n_columns - column)
-            correlate(product, column, n, 0, column, columns, move, split_sum, inverse, rows)
+            largest = max(largest, correlate(product, column, n, 0, column, columns, move, split_sum, inverse, rows))
             for j in range(n):
-                largest, own, r = max(largest, rows.largest[j]), out[column + j], rows.r[j]
+                own, r = out[column + j], rows.r[j]
                 for t in range(own_width):
                     unit = np.int64(places.channel[t]) * order.area + places.position[t]
                     own[unit] = np.nan if r[t] == NONE else r[t]
@@ -163,7 +156,7 @@ def _normalised(tile, columns, found):
     normalise(columns.edges, columns.members, tile, status, move, split_sum, inverse)
     for t in range(width):
         found.statuses[status[t]] += 1
-    return status, move, split_sum, inverse
+    return move, split_sum, inverse
 
 
 @compiled
@@ -184,6 +177,6 @@ def _places(first, width, order):
 @compiled
 def _find_nonfinite(block, first, width, found):
     for n in range(min(len(block), found.first_nonfinite[0])):
-        if not np.isfinite(block[n, first : first + width]).all():
-            found.first_nonfinite[0] = n
-            return
+        for t in range(first, first + width):
+            if not np.isfinite(block[n, t]):
+                found.first_nonfinite[0] = min(n, found.first_nonfinite[0])
