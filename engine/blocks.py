@@ -6,14 +6,11 @@ from math import prod
 
 import numpy as np
 import torch
-from numba import njit
 
 from engine.allocation import give_back, pages
+from engine.kernels.gathering import gather
 
 _ALIGNMENT = 4096
-
-_AT_ONCE = 64
-"""Units whose activations are gathered together."""
 
 
 class UnitOrder:
@@ -78,19 +75,8 @@ class Block:
         values, found = self.values.numpy(), np.empty((len(units), len(self.values)), np.float32)
         edges = np.linspace(0, len(units), n_threads + 1).astype(int).tolist()
         with ThreadPoolExecutor(n_threads) as threads:
-            list(threads.map(lambda a, b: _take(values, index[a:b], found[a:b]), edges[:-1], edges[1:]))
+            list(threads.map(lambda a, b: gather(values, index[a:b], found[a:b]), edges[:-1], edges[1:]))
         return found
-
-
-@njit(nogil=True, cache=True)
-def _take(values: np.ndarray, index: np.ndarray, found: np.ndarray) -> None:
-    """Copy columns of ``values`` (stimulus, unit) into the rows of ``found``, some at a time that a cache holds."""
-    for first in range(0, len(index), _AT_ONCE):
-        stop = min(first + _AT_ONCE, len(index))
-        for n in range(len(values)):
-            row = values[n]
-            for k in range(first, stop):
-                found[k, n] = row[index[k]]
 
 
 class Arena:

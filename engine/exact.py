@@ -66,18 +66,19 @@ def correlate_pairs(
         response, first = response[index], int(index[0])
         if index[-1] - first >= len(index):
             activation, first = activation[:, index], 0
+    response = np.ascontiguousarray(response.T, np.float64)  # a column is summed alike, whatever lies beside it
     seen = np.isfinite(response)
-    y = np.where(seen, response, np.nan).astype(np.float64)
-    low, high = np.fmin.reduce(y, axis=0), np.fmax.reduce(y, axis=0)
-    varies = (seen.sum(axis=0) >= MIN_STIMULI) & (low < high)
-    y = np.where(varies, y, 0.0)
-    y -= np.nanmean(y, axis=0)
-    y = np.where(seen & varies, y, 0.0)
-    norm = np.sqrt((y * y).sum(axis=0))
+    y = np.where(seen, response, np.nan)
+    low, high = np.fmin.reduce(y, axis=1), np.fmax.reduce(y, axis=1)
+    varies = (seen.sum(axis=1) >= MIN_STIMULI) & (low < high)
+    y = np.where(varies[:, None], y, 0.0)
+    y -= np.nanmean(y, axis=1, keepdims=True)
+    y = np.where(seen & varies[:, None], y, 0.0)
+    norm = np.sqrt((y * y).sum(axis=1, keepdims=True))
     y /= np.where(norm > 0, norm, 1.0)
     out = np.full(len(row), np.nan)
     activation, row, column = np.ascontiguousarray(activation), np.asarray(row, np.int64), np.asarray(column, np.int64)
-    columns = np.ascontiguousarray(y.T), np.ascontiguousarray(seen.T, np.float64), varies
+    columns = y, seen.astype(np.float64), varies
     edges = np.linspace(0, len(row), n_threads + 1).astype(int).tolist()
 
     def work(begin: int, end: int) -> None:

@@ -3,8 +3,8 @@
 import pandas as pd
 import torch
 
-from engine.kernels.ranks import ROOM
-from engine.kernels.tiles import TILE
+from engine.kernels.ranks import ROOM, TOGETHER
+from engine.kernels.tiles import COLUMNS_AT_ONCE, TILE
 from engine.schema import N_R_BINS, SPARE
 from engine.summaries import CHUNK
 from engine.targets import Targets
@@ -27,7 +27,7 @@ def held_bytes(targets: Targets, top: int, area: int, device: torch.device) -> i
     if device.type != "cpu" or targets.n_patterns > 1:
         chunk = max(CHUNK // targets.n_columns, area)
         return exact + ranking_bytes(targets, area) + chunk * n_stimuli * 24
-    tile = TILE * (4 * n_stimuli + 4 * targets.n_folds * targets.n_columns)
+    tile = TILE * (4 * n_stimuli + 4 * targets.n_folds * min(COLUMNS_AT_ONCE, targets.n_columns) + 8 * TOGETHER)
     kept = n_splits * targets.n_sites * ROOM * (top + SPARE) * 16
     return exact + OVERHEAD + torch.get_num_threads() * (tile + kept)
 

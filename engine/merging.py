@@ -1,7 +1,8 @@
 """What a run says: the results of its layers, merged into the datasets that are stored.
 
-Candidates of all layers become the ranked matches of the network. Their r is computed again in float64 (``rescoring``);
-everything else keeps the streamed value, which is exact to 1e-6.
+Candidates of all layers become the ranked matches of the network. Their r is that of float64: a pass that held their
+layer gave it, for layers that were streamed it is computed here; everything else keeps the streamed value, which is
+exact to 1e-6.
 """
 
 from collections.abc import Callable, Mapping
@@ -87,11 +88,11 @@ def merge_layers(
     near_best = _near_best(splits[0][0], is_streamed, targets.n_sites)
     units = _units_by_layer([*shortlists, near_best], names)
     rows = _Rows(names, units, collect(units), len(targets.stimuli))
-    shortlists = [_exactly(c, split - 1, targets, rows, is_streamed) for split, c in enumerate(shortlists)]
+    shortlists = [_score(c, split - 1, targets, rows, is_streamed) for split, c in enumerate(shortlists)]
     ranked = [_rank(c, split - 1, targets, rows, top) for split, c in enumerate(shortlists)]
     candidates = splits[0][0]
     if is_streamed.any():
-        near_best = _exactly(near_best, -1, targets, rows, is_streamed)
+        near_best = _score(near_best, -1, targets, rows, is_streamed)
         exact = Candidates.join([shortlists[0], near_best])
         candidates = _with_exact(candidates, exact, near_best, targets.n_sites)
     layer_matches = _layer_matches([(candidates, splits[0][1]), *splits[1:]], names, targets, top, layers, sites)
@@ -167,11 +168,11 @@ def _units_by_layer(lists: list[Candidates], names: list[str]) -> dict[str, np.n
     return {names[index]: units for index, units in chosen.items()}
 
 
-def _exactly(
-    candidates: Candidates, left_out: int, targets: Targets, rows: _Rows, is_streamed: np.ndarray
-) -> Candidates:
-    """Compute r in float64 over all folds but ``left_out`` (-1: over all), where a pass that held a layer has not."""
+def _score(candidates: Candidates, left_out: int, targets: Targets, rows: _Rows, is_streamed: np.ndarray) -> Candidates:
+    """Compute r of streamed layers in float64, over all folds but ``left_out`` (-1: over all)."""
     streamed = np.flatnonzero(is_streamed[candidates.layer])
+    if not len(streamed):
+        return candidates
     r = candidates.r.copy()
     r[streamed] = _exact_r(candidates.take(streamed), targets.fold != left_out, targets, rows)
     return Candidates(candidates.column, candidates.layer, candidates.unit, r)

@@ -57,21 +57,20 @@ def in_order(candidates: Candidates) -> Candidates:
     return candidates.take(by_column(candidates.column, candidates.layer, candidates.unit, candidates.r))
 
 
-def best(candidates: Candidates, top: int, *, margin: float = MARGIN, spare: int = SPARE) -> Candidates:
-    """Keep, for each column, the ``top`` best pairs and up to ``spare`` more that lie within ``margin`` of the last.
+def best(candidates: Candidates, top: int) -> Candidates:
+    """Keep, for each column, the ``top`` best pairs and up to ``SPARE`` more that lie within ``MARGIN`` of the last.
 
     Where more units than that are tied with the last, the first in layer order stay. NaN is dropped. Sorted.
     """
     candidates = candidates.take(np.flatnonzero(~np.isnan(candidates.r)))
-    near = np.flatnonzero(candidates.r >= last_ranks(candidates.column, candidates.r, top) - max(margin, LEVEL))
+    near = np.flatnonzero(candidates.r >= last_ranks(candidates.column, candidates.r, top) - MARGIN)
     candidates = in_order(candidates.take(near))
-    if candidates.rank().max(initial=0) < top + spare:
+    if candidates.rank().max(initial=0) < top + SPARE:
         return candidates
     last = last_ranks(candidates.column, candidates.r, top)
     level = np.where(np.abs(candidates.r - last) <= LEVEL, last, candidates.r)
     by_level = by_column(candidates.column, candidates.layer, candidates.unit, level)
-    stays = (level[by_level] >= last[by_level] - margin) & (candidates.rank() < top + spare)
-    return candidates.take(np.sort(by_level[stays]))
+    return candidates.take(np.sort(by_level[candidates.rank() < top + SPARE]))
 
 
 class TopUnits:

@@ -21,16 +21,12 @@ from engine.allocation import zeros
 from engine.blocks import Block, UnitOrder
 from engine.kernels import arrays
 from engine.kernels.ranks import ROOM, prune_all
-from engine.kernels.tiles import TILE, add_rows, correlate_sums, summarise_held, summarise_sums
+from engine.kernels.tiles import COLUMNS_AT_ONCE, TILE, add_rows, correlate_sums, summarise_held, summarise_sums
 from engine.moments import require_in_range
 from engine.ranking import Candidates, best
 from engine.schema import MIN_STIMULI, N_R_BINS, ROUNDING, SPARE
 from engine.summaries import LayerSummary, splits_of
 from engine.targets import Targets
-
-COLUMNS_AT_ONCE = 60
-"""At most so many columns share a product, which is then small enough (a tile's units x columns x a chunk's stimuli up
-to a million) for OpenBLAS to multiply without laying its operands out anew; the result stays in the cache."""
 
 CACHE = 2**18
 """Bytes of the products of a batch that a core's second-level cache holds beside the batch."""
@@ -209,10 +205,10 @@ def _summary(
 
 
 def _spans(n_units: int, step: int, width: int) -> Iterator[tuple[int, int]]:
-    """First and stop of spans that threads take in turn: whole tiles, ``step`` units at most, and what is left over."""
+    """First and stop of spans: whole tiles, ``step`` units at most, and what is left over. Threads may share them."""
     whole = n_units - n_units % width
     edges = [*range(0, whole, step), *sorted({whole, n_units})]
-    return iter(list(pairwise(edges)))
+    return iter(list(pairwise(edges)))  # of a list, unlike a generator, two threads can ask at the same time
 
 
 def _order(order: UnitOrder) -> arrays.Order:

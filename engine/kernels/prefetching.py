@@ -26,6 +26,10 @@ def _prefetch_line(typing_context: Any, address: Any) -> Any:
     return types.none(types.uintp), generate
 
 
+AHEAD = 8
+"""Rows that are asked for before they are needed: each lies in other pages, and a processor foresees none of them."""
+
+
 @compiled
 def prefetch(block, begin, end, first, width):
     """Have ``width`` numbers of some rows of ``block`` brought into the cache; the program does not wait for them."""
@@ -33,3 +37,12 @@ def prefetch(block, begin, end, first, width):
     for row in range(begin, end):
         for offset in range(0, width * block.itemsize, LINE):
             _prefetch_line(address + row * block.strides[0] + offset)  # type: ignore[call-arg]
+
+
+@compiled
+def prefetch_chosen(block, row, index, begin, end):
+    """Have the numbers of one row that ``index`` names from ``begin`` to ``end`` brought into the cache."""
+    if row < len(block):
+        address = block.ctypes.data + row * block.strides[0]
+        for k in range(begin, end):
+            _prefetch_line(address + index[k] * block.itemsize)  # type: ignore[call-arg]

@@ -22,9 +22,9 @@ _LAST_BIN = _FIRST_BIN + N_R_BINS
 ROOM = 3
 """Units that are kept before those that cannot be among the best are dropped, as a multiple of those that then stay."""
 
-AT_ONCE = 8
-"""Columns whose r with a tile stay in a core's first-level cache. One call does all of them: for each call numba counts
-the references to every array that it takes from a tuple, which takes longer than the r of a column."""
+TOGETHER = 8
+"""Columns whose r with a tile of a held layer stay in a core's first-level cache. One call does all of them: for each
+call numba counts the references to every array that it takes from a tuple, longer than the r of a column take."""
 
 _HISTOGRAMS = 4
 """Units take turns in them, since neighbours share their bins."""
@@ -36,7 +36,8 @@ _SOME = 32
 """Units that a processor compares in one go at most; less than that it compares one by one, which takes longer."""
 
 _PLACE = np.int64(2**12 - 1)
-"""A unit's place in its tile, in the last bits of a number near 1: 1e-12 of it."""
+"""A unit's place in its tile, which has fewer units than this, in the last bits of its r: units of one map whose r
+differ by less than 1e-12 of it count as equal."""
 
 _NO_SIGN = np.int64(2**63 - 1)
 _BITS_OF_NONE = np.float64(NONE).view(np.int64)
@@ -69,8 +70,12 @@ class Rows(NamedTuple):
 
 @compiled
 def empty_rows(n_units):
-    """Room for ``AT_ONCE`` columns and a tile."""
-    r, highest, stretch = np.empty((AT_ONCE, n_units)), np.empty(AT_ONCE), np.zeros(-(-n_units // _STRETCH), np.uint64)
+    """Room for ``TOGETHER`` columns and a tile."""
+    r, highest, stretch = (
+        np.empty((TOGETHER, n_units)),
+        np.empty(TOGETHER),
+        np.zeros(-(-n_units // _STRETCH), np.uint64),
+    )
     bins, histogram = np.empty(n_units, np.uint16), np.zeros((_HISTOGRAMS, _LAST_BIN + 1), np.uint16)
     bits = r.view(np.int64), highest.view(np.int64)
     return Rows(r, bits[0], highest, bits[1], bins, histogram, stretch.view(np.uint8), stretch)
@@ -170,7 +175,7 @@ def correlate(product, k, n, split, column, columns, move, split_sum, inverse, r
             for t in range(r.shape[1]):
                 r[j, t] = NONE if r[j, t] == NONE else min(max(r[j, t], -1.0), 1.0)
     for j in range(n):
-        rows.highest_bits[j] = _highest(rows.bits, j, 0, r.shape[1])
+        rows.highest_bits[j] = _highest(rows.bits, j)
     return largest
 
 
@@ -181,15 +186,15 @@ def _largest(n, rows):
     for j in range(n):
         for t in range(bits.shape[1]):
             largest = max(largest, np.int64(0) if bits[j, t] == _BITS_OF_NONE else bits[j, t] & _NO_SIGN)
-    rows.highest_bits[0] = largest
+    rows.highest_bits[0] = largest  # for a moment, to read it as the number that it is
     return rows.highest[0]
 
 
 @compiled
-def _highest(bits, j, begin, end):
-    """The bits of the highest r of some units."""
+def _highest(bits, j):
+    """The bits of one column's highest r."""
     most, least = -_NO_SIGN, _NO_SIGN
-    for t in range(begin, end):
+    for t in range(bits.shape[1]):
         most = max(most, bits[j, t])
         least = min(least, bits[j, t])
     return most if most >= 0 else least
@@ -220,16 +225,16 @@ def rank(product, begin, columns, places, order, top, move, split_sum, inverse, 
         column = begin
         while column < end:
             is_site = column < columns.n_sites
-            n = min(AT_ONCE, (min(columns.n_sites, end) if is_site else end) - column)
+            n = min(TOGETHER, (min(columns.n_sites, end) if is_site else end) - column)
             reached = correlate(product, column - begin, n, split, column, columns, move, split_sum, inverse, rows)
             largest = max(largest, reached)
-            if not is_site:
-                _keep_chance(rows, n, split, column - columns.n_sites, places, order.area, found)
-            if is_site and split == 0:
-                _count(rows, n, column, found.counts)
-                _keep_positions(rows, n, column, places, order, found.map_r, found.map_position)
             if is_site:
+                if split == 0:
+                    _count(rows, n, column, found.counts)
+                    _keep_positions(rows, n, column, places, order, found.map_r, found.map_position)
                 _keep_best(rows, n, split, column, places, order.area, top, found)
+            else:
+                _keep_chance(rows, n, split, column - columns.n_sites, places, order.area, found)
             column += n
     return largest
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.kernels.arrays import compiled
 from engine.kernels.blas import add_dot
-from engine.kernels.prefetching import prefetch
+from engine.kernels.prefetching import AHEAD, prefetch
 from engine.moments import LARGE, SMALL
 
 CHUNK = 64
@@ -17,9 +17,6 @@ CHUNK = 64
 
 _ROWS = 16
 """Rows summed in float32 before they enter a float64 sum; this only finds the shift."""
-
-_AHEAD = 8
-"""Rows that are asked for before they are needed: each lies in other pages, and a processor foresees none of them."""
 
 
 @compiled
@@ -96,7 +93,7 @@ def centre(block, first, edges, x, tile):
 def _take_four(block, n, first, x, part, zeros, low, high):
     """Copy a tile of four stimuli, and take what its shift needs."""
     width, one, none = len(part), np.float32(1.0), np.float32(0.0)
-    prefetch(block, n + _AHEAD, min(n + _AHEAD + 4, len(block)), first, width)
+    prefetch(block, n + AHEAD, min(n + AHEAD + 4, len(block)), first, width)
     rows_a, rows_b = block[n, first : first + width], block[n + 1, first : first + width]
     rows_c, rows_d = block[n + 2, first : first + width], block[n + 3, first : first + width]
     out_a, out_b, out_c, out_d = x[n], x[n + 1], x[n + 2], x[n + 3]

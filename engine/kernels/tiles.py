@@ -3,11 +3,15 @@
 import numpy as np
 
 from engine.kernels.arrays import Places, compiled, empty_sums, tile_of
-from engine.kernels.ranks import AT_ONCE, NONE, NONFINITE, correlate, empty_rows, normalise, rank
+from engine.kernels.ranks import NONE, NONFINITE, TOGETHER, correlate, empty_rows, normalise, rank
 from engine.kernels.sums import add_batch, add_product, centre, fill_product
 
 TILE = 256
 """Units at a time of a held layer: with 640 stimuli, what a core's second-level cache holds."""
+
+COLUMNS_AT_ONCE = 60
+"""At most so many columns share a product. That of a held layer is then small enough (a tile's units x columns x a chunk's
+stimuli up to a million) for OpenBLAS to multiply without laying its operands out anew."""
 
 
 @compiled
@@ -64,7 +68,7 @@ def add_rows(rows, first, stop, width, start, fold, n_before, columns, sums, pro
     rows
         (batch, unit) float32.
     width
-        Units of a tile.
+        Units of a tile; the units from ``first`` to ``stop`` fill whole tiles, or are fewer than one.
     start
         The stimulus of the first row.
     n_before
@@ -93,7 +97,7 @@ def add_rows(rows, first, stop, width, start, fold, n_before, columns, sums, pro
 
 @compiled
 def summarise_sums(first, stop, width, order, columns, sums, products, top, found):
-    """Rank the units from ``first`` to ``stop``, to whose sums all stimuli were added; as ``summarise_held``."""
+    """Rank the units from ``first`` to ``stop``, as ``add_rows`` has them, once it has all; as ``summarise_held``."""
     largest, n_folds, n_columns = 0.0, columns.members.shape[1], columns.sum_z.shape[1]
     own_width = min(width, stop - first)
     rows = empty_rows(own_width)
@@ -108,7 +112,7 @@ def summarise_sums(first, stop, width, order, columns, sums, products, top, foun
 
 @compiled
 def correlate_sums(first, stop, width, order, columns, sums, products, out):
-    """Correlate the units from ``first`` to ``stop``, to whose sums all stimuli were added, with every column.
+    """Correlate the units from ``first`` to ``stop``, as ``add_rows`` has them, once it has all, with every column.
 
     Parameters
     ----------
@@ -129,8 +133,8 @@ def correlate_sums(first, stop, width, order, columns, sums, products, out):
         split_sum, inverse = np.empty((n_splits, own_width)), np.empty((n_splits, own_width))
         normalise(columns.edges, columns.members, tile, status, move, split_sum, inverse)
         product = product_of(products, begin, own_width, n_folds, n_columns)
-        for column in range(0, n_columns, AT_ONCE):
-            n = min(AT_ONCE, n_columns - column)
+        for column in range(0, n_columns, TOGETHER):
+            n = min(TOGETHER, n_columns - column)
             largest = max(largest, correlate(product, column, n, 0, column, columns, move, split_sum, inverse, rows))
             for j in range(n):
                 own, r = out[column + j], rows.r[j]
@@ -179,4 +183,5 @@ def _find_nonfinite(block, first, width, found):
     for n in range(min(len(block), found.first_nonfinite[0])):
         for t in range(first, first + width):
             if not np.isfinite(block[n, t]):
-                found.first_nonfinite[0] = min(n, found.first_nonfinite[0])
+                found.first_nonfinite[0] = n
+                return

@@ -12,7 +12,7 @@ from torch import nn
 
 import engine
 from engine.errors import LayerError, MemoryBudgetError, SettingsError
-from engine.matching import exact_float32
+from engine.matching import Matching, exact_float32
 from engine.pipeline import plan_match
 from engine.schema import RUN_SCHEMAS, require
 from engine.store import open_parts
@@ -353,6 +353,29 @@ def test_an_interrupted_match_goes_on_and_ends_with_the_same_numbers(network, tm
         resumed = engine.match(network, recording, store=tmp_path / "cut", **QUIET)
     for name in RUN_SCHEMAS:
         xr.testing.assert_identical(resumed.dataset(name), whole.dataset(name))
+
+
+def test_a_match_that_goes_on_in_another_way_ends_with_the_same_matches(network, tmp_path, monkeypatch):
+    """Some layers are held, which scores them in float64; others are streamed, and scored when all are merged."""
+    recording = planted_recording(network, noise=0.7)
+    whole = engine.match(network, recording, store=tmp_path / "whole", **QUIET)
+    hold = Matching.hold
+
+    def hold_one_layer(*args, **kwargs):
+        yield next(hold(*args, **kwargs))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Matching, "hold", hold_one_layer)
+        with pytest.raises(KeyboardInterrupt):
+            engine.match(network, recording, store=tmp_path / "cut", **QUIET)
+    (part,) = (tmp_path / "cut").glob("parts/*/*.part")
+    assert part.exists()
+    mixed = engine.match(network, recording, store=tmp_path / "cut", batch=7, **QUIET)
+    xr.testing.assert_identical(mixed.dataset("matches"), whole.dataset("matches"))
+    xr.testing.assert_identical(mixed.dataset("fold_matches"), whole.dataset("fold_matches"))
+    of_layers = [run.dataset("layer_matches")["correlation"] for run in (mixed, whole)]
+    xr.testing.assert_allclose(*of_layers, rtol=0, atol=2e-6)
 
 
 def match_and_say(root: Path, said) -> None:

@@ -76,3 +76,33 @@ def test_nan_is_never_ranked():
     kept = best(Candidates(np.zeros(3, int), np.zeros(3, int), np.arange(3), r), 2)
     assert kept.unit.tolist() == [1]
     assert set(torch.from_numpy(r).topk(2).indices.tolist()) == {0, 2}, "torch no longer ranks NaN first: no control"
+
+
+@given(
+    lengths=st.lists(st.integers(0, 200), min_size=1, max_size=4),
+    top=st.integers(1, 40),
+    step=st.sampled_from([LEVEL / 4, MARGIN / 3, 0.01]),
+    seed=st.integers(0, 2**16),
+)
+def test_the_best_of_several_columns_are_those_that_a_loop_keeps(lengths, top, step, seed):
+    rng = np.random.default_rng(seed)
+    column = np.repeat(np.arange(len(lengths)), lengths)
+    unit = np.concatenate([rng.permutation(1000)[:n] for n in lengths])
+    r = 0.3 + step * rng.integers(0, rng.choice([2, 40]), len(column))
+    r[rng.random(len(column)) < 0.05] = np.nan
+    order = rng.permutation(len(column))
+    kept = best(Candidates(column[order], np.zeros(len(column), int), unit[order], r[order]), top)
+    expected = [pair for c in range(len(lengths)) for pair in kept_by_a_loop(c, r[column == c], unit[column == c], top)]
+    assert list(zip(kept.column, kept.r, kept.unit, strict=True)) == expected
+
+
+def kept_by_a_loop(column: int, r: np.ndarray, unit: np.ndarray, top: int) -> list[tuple[int, float, int]]:
+    """(column, r, unit) in order: all that are clearly better than the last rank, its equals, those just below it."""
+    pairs = sorted((-value, u) for value, u in zip(r, unit, strict=True) if not np.isnan(value))
+    if not pairs:
+        return []
+    last = -pairs[min(top, len(pairs)) - 1][0]
+    near = [(-value, u) for value, u in pairs if -value >= last - MARGIN]
+    by_level = sorted(near, key=lambda pair: (-last if abs(pair[0] - last) <= LEVEL else -pair[0], pair[1]))
+    chosen = set(by_level[: top + SPARE])
+    return [(column, value, u) for value, u in near if (value, u) in chosen]

@@ -10,12 +10,12 @@ from engine.blocks import Arena, Block
 from engine.errors import NetworkError
 from engine.folds import assign_folds
 from engine.kernels.sums import CHUNK
-from engine.kernels.tiles import TILE
+from engine.kernels.tiles import COLUMNS_AT_ONCE, TILE
 from engine.moments import PairMoments, TargetSums, require_in_range
 from engine.schema import MARGIN
 from engine.summaries import LayerSummary, Piece, summarise
 from engine.targets import Targets, make_targets
-from engine.tiling import COLUMNS_AT_ONCE, Columns, TileSums, summarise_block, tile_threads
+from engine.tiling import Columns, TileSums, summarise_block, tile_threads
 from tests.engine.test_moments import N, by_scipy, families, recording
 
 CPU = torch.device("cpu")
@@ -110,6 +110,11 @@ def test_a_summary_is_that_of_the_general_path(way, channels, area, n_folds, n_s
     assert fast.statuses == slow.statuses
     np.testing.assert_allclose(fast.map_r, slow.map_r, atol=1e-6)
     np.testing.assert_allclose(fast.null_r, slow.null_r, atol=1e-6)
+    known = matrix(everything, 0, n_sites, channels * area)
+    of_best = np.arange(channels) * area + fast.map_position
+    is_ranked = np.isfinite(fast.map_r)
+    named = np.take_along_axis(known, np.where(is_ranked, of_best, 0), 1)
+    np.testing.assert_allclose(named[is_ranked], fast.map_r[is_ranked], atol=1e-6)
     assert np.abs(fast.counts.cumsum(1) - slow.counts.cumsum(1)).max() <= 2  # a unit within rounding of a bin's edge
     for split in range(len(slow.candidates)):
         quick, known = (matrix(found, split, n_sites, channels * area) for found in (fast, everything))
@@ -119,11 +124,12 @@ def test_a_summary_is_that_of_the_general_path(way, channels, area, n_folds, n_s
         np.testing.assert_allclose(quick[close], known[close], atol=1e-6)
 
 
+@pytest.mark.parametrize("area", [TILE, TILE + 40])
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("way", [held, summed])
-def test_threads_and_tiles_give_the_best_position_and_the_first_of_equals(way, channels_last):
+def test_threads_and_tiles_give_the_best_position_and_the_first_of_equals(way, channels_last, area):
     rng = np.random.default_rng(0)
-    channels, area = 5, TILE
+    channels = 5
     units = np.tile(rng.normal(size=(60, 1, area // 4)), (1, channels, 4)).reshape(60, -1)  # every unit twenty times
     targets = targets_of(rng.gamma(2, 5, size=(60, 2)), 1, shuffles=1)
     summary = way(units, (channels, area, 1), targets, 7, channels_last=channels_last)
@@ -199,6 +205,19 @@ def test_blocks_of_columns_are_even_and_small_enough_for_a_fast_product(n):
     columns = Columns(targets_of(np.random.default_rng(0).gamma(2, 5, size=(20, n)), 1)).arrays
     n_blocks = -(-n // columns.width)
     assert columns.width <= COLUMNS_AT_ONCE
-    assert n_blocks * columns.width - n < n_blocks  # the last one lacks less than one column of each other
+    assert n_blocks * columns.width - n < n_blocks  # the last one has almost as many
     assert len(columns.z) == 20 * n
     assert TILE * columns.width * CHUNK <= 1_000_000  # where OpenBLAS lays nothing out anew
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_every_r_of_sums_equals_scipy(channels_last):
+    rng = np.random.default_rng(4)
+    units = rng.normal(size=(N, 3 * 401)).astype(np.float32) + 30
+    units[:, 7] = 2.5
+    responses = rng.gamma(2, 5, size=(N, 13))
+    targets = targets_of(responses, 1, shuffles=2)
+    r = sums_of(units, (3, 401, 1), targets, channels_last=channels_last).correlations(2)
+    expected = by_scipy(units, targets.column_response(), np.ones(N, bool))
+    np.testing.assert_array_equal(np.isnan(r), np.isnan(expected))
+    np.testing.assert_allclose(r, expected, atol=1e-6)
