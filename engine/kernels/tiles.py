@@ -10,8 +10,8 @@ TILE = 256
 """Units at a time of a held layer: with 640 stimuli, what a core's second-level cache holds."""
 
 COLUMNS_AT_ONCE = 60
-"""At most so many columns share a product. That of a held layer is then small enough (a tile's units x columns x a chunk's
-stimuli up to a million) for OpenBLAS to multiply without laying its operands out anew."""
+"""At most so many columns share a product. That of a held layer is then small enough (a tile's units x columns x a
+chunk's stimuli up to a million) for OpenBLAS to multiply without laying its operands out anew."""
 
 
 @compiled
