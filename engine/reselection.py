@@ -26,7 +26,7 @@ from engine.moments import PairMoments, TargetSums, product_dtype, require_in_ra
 from engine.schema import MARGIN, MIN_STIMULI, N_R_BINS, ROUNDING, SITE, STIMULUS
 from engine.summaries import CHUNK, maps_at_once
 from engine.targets import Targets, make_targets
-from engine.tiling import NEVER, Columns, tile_threads
+from engine.tiling import NEVER, Columns, tile_threads, whole_tiles
 
 if TYPE_CHECKING:
     from engine.sources import Source
@@ -247,7 +247,8 @@ def _in_tiles(block: Block, rows: np.ndarray, columns: arrays.Columns) -> tuple[
             held = scratch if stop - first == SPAN else np.empty((len(rows), stop - first), np.float32)
             _gather(values, rows, first, held)
             found = _nothing_found(r)
-            require_in_range(summarise_held(held, 0, stop - first, own, columns, 1, found))
+            for begin, end in whole_tiles(stop - first, SPAN, TILE):
+                require_in_range(summarise_held(held, begin, end, own, columns, 1, found))
             _take_better(r, unit, found, _index(order, first, own))
         return r, unit
 

@@ -99,7 +99,7 @@ class TileSums:
         """Add a batch of one fold, (stimulus, channel, position), whose first stimulus is the ``start``-th."""
         rows = self.order.rows(activation).numpy()
         n_before = np.array([self.n_added.sum(), self.n_added[fold]])
-        spans, found = _spans(self.n_units, RUN * self.width, self.width), list[int]()
+        spans, found = whole_tiles(self.n_units, RUN * self.width, self.width), list[int]()
 
         def work(_: int) -> None:
             for first, stop in spans:
@@ -135,7 +135,7 @@ class TileSums:
             (column, unit) float32, units in C order of (channel, position); NaN where there is no r.
         """
         r, order = np.empty((self.columns.n_columns, self.n_units), np.float32), _order(self.order)
-        spans, columns = _spans(self.n_units, RUN * self.width, self.width), self.columns.arrays
+        spans, columns = whole_tiles(self.n_units, RUN * self.width, self.width), self.columns.arrays
 
         def work(_: int) -> None:
             for first, stop in spans:
@@ -190,7 +190,7 @@ def _summary(
     n_threads: int,
 ) -> LayerSummary:
     """Have threads summarise spans of units, from first to stop, and join what they found."""
-    spans = _spans(n_units, width * max(1, min(RUN, n_units // (4 * n_threads * width))), width)
+    spans = whole_tiles(n_units, width * max(1, min(RUN, n_units // (4 * n_threads * width))), width)
     floor = np.full((len(columns.arrays.members), columns.n_sites), -np.inf)
 
     def work(_: int) -> arrays.Found:
@@ -204,7 +204,7 @@ def _summary(
         return _joined(in_threads(work), layer, top)  # type: ignore[arg-type]
 
 
-def _spans(n_units: int, step: int, width: int) -> Iterator[tuple[int, int]]:
+def whole_tiles(n_units: int, step: int, width: int) -> Iterator[tuple[int, int]]:
     """First and stop of spans: whole tiles, ``step`` units at most, and what is left over. Threads may share them."""
     whole = n_units - n_units % width
     edges = [*range(0, whole, step), *sorted({whole, n_units})]

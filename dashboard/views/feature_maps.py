@@ -1,13 +1,13 @@
 """Which feature maps of the region's layer do sites see, where, and which has no site validated?"""
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from dashboard.figures.feature_maps_positions import matches
 from dashboard.figures.wording import fixed, plural, thousands
 from dashboard.results import Chosen
 from dashboard.views import map_card, untested_maps
@@ -65,9 +65,10 @@ class FeatureMapsPage(Page):
         tag("div", panel("map_correlations"), class_="row explore tall"),
     )
 
-    _listed_for: object = None
-    _listed: pd.DataFrame | None = None
-    _written: Mapping[object, dict[str, object]] = MappingProxyType({})
+    _known_for: object = None
+    _untested_maps: untested_maps.UntestedMaps
+    _best: pd.DataFrame | None
+    _written: Mapping[object, dict[str, object]]
 
     def make_cards(self) -> list[Card]:
         """Sites per map, best r of every map, sites above thresholds, and positions; of matches or of runner-ups."""
@@ -107,7 +108,8 @@ class FeatureMapsPage(Page):
         """Header line, the switch, the selected map, and the images that would test the others."""
         judged = self.cards["validated_maps"]
         known = judged.data if judged.has_figure else None
-        sites = map_sites(chosen)
+        self._know(chosen)
+        sites = map_sites(chosen, self._best)
         shown = chosen.view if chosen.view in VIEWS else ""
         bars = "feature_maps_runner_ups" if chosen.view == RUNNER_UPS else "feature_maps"
         return {
@@ -118,28 +120,39 @@ class FeatureMapsPage(Page):
             **self._untested(chosen),
         }
 
+    def _know(self, chosen: Chosen) -> None:
+        """Look up once what stays the same for all maps and sites of a region."""
+        of = chosen.run.digest, chosen.run.version, chosen.region
+        if of != self._known_for:
+            self._untested_maps, self._best, self._written = untested_maps.UntestedMaps(chosen), best_units(chosen), {}
+            self._known_for = of
+
     def _untested(self, chosen: Chosen) -> dict[str, object]:
         """Return head and list of the images that test maps, made again once another of them is chosen."""
-        of = chosen.run.digest, chosen.run.version, chosen.region
-        if of != self._listed_for:
-            self._listed_for, self._listed, self._written = of, untested_maps.listed(chosen), {}
-        marked = untested_maps.marked(self._listed, chosen)
+        of_maps = self._untested_maps
+        marked = of_maps.marked(chosen)
         if marked not in self._written:
-            written = untested_maps.untested(self._listed, chosen)
-            self._written = {marked: {"untested-head": untested_maps.untested_head(self._listed), "untested": written}}
+            self._written = {marked: {"untested-head": of_maps.head(), "untested": of_maps.body(chosen)}}
         return self._written[marked]
 
     def table(self, name: str, chosen: Chosen) -> pd.DataFrame | None:
         """Return the sites of the map or the images that test maps for their CSV, or the data of a figure."""
         if name == "map":
-            return map_sites(chosen)
+            return map_sites(chosen, best_units(chosen))
         return untested_maps.listed(chosen) if name == "untested" else super().table(name, chosen)
 
 
-def map_sites(chosen: Chosen) -> pd.DataFrame | None:
-    """Return what the selected map gives for each site; None where the run does not tell."""
-    has_all = all(map(chosen.run.has, map_card.GROUPS)) and chosen.shown_map
-    return map_card.sites_of(chosen) if has_all else None
+def best_units(chosen: Chosen) -> pd.DataFrame | None:
+    """Return the best unit of the region's layer for each site; None where the run does not tell."""
+    run, region = chosen.run, chosen.region
+    if not all(map(run.has, map_card.GROUPS)):
+        return None
+    return matches(run.dataset("layer_matches"), run.dataset("recording"), region, run.layer_like(region))
+
+
+def map_sites(chosen: Chosen, best: pd.DataFrame | None) -> pd.DataFrame | None:
+    """Return what the selected map gives for each site, with the ``best_units``; None where the run does not tell."""
+    return map_card.sites_of(chosen, best) if best is not None and chosen.shown_map else None
 
 
 def units_at(chosen: Chosen, position: str) -> pd.DataFrame:

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from dashboard.figures import validation_stimuli
-from dashboard.figures.feature_maps_positions import matches
 from dashboard.figures.wording import elided, fixed, plural
 from dashboard.results import Chosen
 from dashboard.views.card import head
@@ -32,8 +31,10 @@ OWN, BEST = "Match of these sites: r, held-out r, favourite images", "Its best u
 N_IMAGES, N_PICTURED, N_OTHERS = 6, 3, 6
 
 
-def sites_of(chosen: Chosen) -> pd.DataFrame:
+def sites_of(chosen: Chosen, best: pd.DataFrame) -> pd.DataFrame:
     """Return what the selected map gives for each site of the region, the highest r first.
+
+    ``best`` is the best unit of the region's layer for each site, as ``feature_maps_positions.matches`` gives it.
 
     Columns: ``site``, ``r``, ``y``, ``x`` (best position of the map), ``is_best_of_layer``, ``held_out`` (of the layer;
     NaN unless the map holds its best unit), ``is_match`` (of the whole network), and of the site's match ``layer``,
@@ -43,19 +44,18 @@ def sites_of(chosen: Chosen) -> pd.DataFrame:
     sites = list(run.sites(chosen.region).index)
     stored = run.dataset("feature_maps")
     row = np.flatnonzero((stored["channel"].values == channel) & (stored["layer"].values == layer))[0]
-    of_map = stored.isel(feature_map=row).sel(site=sites)
-    match = run.dataset("matches").sel(site=sites).isel(rank=0)
+    match = run.dataset("matches")
+    of_map, of_match = (pd.Index(data["site"].values).get_indexer(sites) for data in (stored, match))
     frame = pd.DataFrame(
         {
             "site": np.array(sites, dtype=object),
-            "r": of_map["correlation"].values.astype(float),
-            **{name: of_map[name].values.astype(int) for name in ("y", "x")},
-            "layer": match["layer"].values.astype(object),
-            "channel": match["channel"].values.astype(int),
-            "match_r": match["correlation"].values.astype(float),
+            "r": stored["correlation"].values[row, of_map].astype(float),
+            **{name: stored[name].values[row, of_map].astype(int) for name in ("y", "x")},
+            "layer": match["layer"].values[of_match, 0].astype(object),
+            "channel": match["channel"].values[of_match, 0].astype(int),
+            "match_r": match["correlation"].values[of_match, 0].astype(float),
         }
     )
-    best = matches(run.dataset("layer_matches"), run.dataset("recording"), chosen.region, layer)
     best = best[best["channel"] == channel].set_index("site")
     frame["is_best_of_layer"] = frame["site"].isin(best.index)
     frame["held_out"] = best["held_out"].reindex(frame["site"]).to_numpy()

@@ -28,39 +28,52 @@ def listed(chosen: Chosen) -> pd.DataFrame | None:
     return validation_stimuli.data(chosen.run.dataset(GROUP), chosen.region)
 
 
-def marked(data: pd.DataFrame | None, chosen: Chosen) -> tuple[bool, str, str]:
-    """Return what the list marks: whether it is there, and the chosen map and image where they are in it."""
-    if data is None or data.empty:
-        return data is not None, "", ""
-    is_map = chosen.shown_map in {str(name) for name in data["feature_map"].unique()}
-    is_image = chosen.shown_stimulus in set(data["stimulus"])
-    return True, chosen.shown_map if is_map else "", chosen.shown_stimulus if is_image else ""
+class UntestedMaps:
+    """The maps of one region of a run, listed; rows are kept as they were written, since few change with a choice."""
 
+    def __init__(self, chosen: Chosen) -> None:
+        self._data = listed(chosen)
+        self._of_map: dict[str, list[Mapping[str, Any]]] = {}
+        self._written: dict[tuple[str, ...], Markup] = {}
+        self._needed = None if self._data is None or self._data.empty else _needed(self._data)
+        if self._data is not None:
+            names = list(dict.fromkeys(self._data["feature_map"]))[: validation_stimuli.MOST_ROWS]
+            for row in self._data[self._data["feature_map"].isin(names)].to_dict("records"):
+                self._of_map.setdefault(str(row["feature_map"]), []).append(row)
 
-def untested_head(data: pd.DataFrame | None) -> Markup:
-    """Return the head of the panel; the caption says how many maps there are, and how many are shown."""
-    told = "" if data is None else validation_stimuli.caption(data)
-    is_listed = data is not None and len(data) > 0
-    return head(
-        "untested",
-        validation_stimuli.TITLE,
-        told,
-        help_text=validation_stimuli.LIST_HELP,
-        keys=tag("p", KEY, class_="key-line") if is_listed else None,
-        exports=("csv",) if is_listed else (),
-    )
+    def head(self) -> Markup:
+        """Return the head of the panel; the caption says how many maps there are, and how many are shown."""
+        return head(
+            "untested",
+            validation_stimuli.TITLE,
+            "" if self._data is None else validation_stimuli.caption(self._data),
+            help_text=validation_stimuli.LIST_HELP,
+            keys=tag("p", KEY, class_="key-line") if self._of_map else None,
+            exports=("csv",) if self._of_map else (),
+        )
 
+    def body(self, chosen: Chosen) -> Markup:
+        """Return the first maps, each with the images that drive its best unit most and least."""
+        if self._data is None:
+            return not_computed(chosen, [GROUP])
+        if self._data.empty:
+            return tag("p", "Every feature map of the layer is validated: there is nothing to test.", class_="empty")
+        items = [self._row(name, chosen) for name in self._of_map]
+        return joined([tag("ol", items, class_="untested"), self._needed])
 
-def untested(data: pd.DataFrame | None, chosen: Chosen) -> Markup:
-    """Return the first maps, each with the images that drive its best unit most and least."""
-    if data is None:
-        return not_computed(chosen, [GROUP])
-    if data.empty:
-        return tag("p", "Every feature map of the layer is validated: there is nothing to test.", class_="empty")
-    names = list(dict.fromkeys(data["feature_map"]))[: validation_stimuli.MOST_ROWS]
-    records = data[data["feature_map"].isin(names)].to_dict("records")
-    items = [_row([row for row in records if row["feature_map"] == name], chosen) for name in names]
-    return joined([tag("ol", items, class_="untested"), _needed(data)])
+    def marked(self, chosen: Chosen) -> tuple[str, str]:
+        """Return what the list marks: the chosen map and image, where they are in it."""
+        is_image = any(chosen.shown_stimulus == row["stimulus"] for rows in self._of_map.values() for row in rows)
+        is_map = chosen.shown_map in self._of_map
+        return chosen.shown_map if is_map else "", chosen.shown_stimulus if is_image else ""
+
+    def _row(self, name: str, chosen: Chosen) -> Markup:
+        rows = self._of_map[name]
+        is_image = any(chosen.shown_stimulus == row["stimulus"] for row in rows)
+        key = name, str(chosen.shown_map == name), chosen.shown_stimulus if is_image else ""
+        if key not in self._written:
+            self._written[key] = _row(rows, chosen)
+        return self._written[key]
 
 
 def _row(of_map: Sequence[Mapping[str, Any]], chosen: Chosen) -> Markup:

@@ -38,7 +38,7 @@ def summarise_held(block, first, stop, order, columns, top, found):
     float
         The largest |r| before rounding beyond 1 was cut off.
     """
-    largest, width = 0.0, min(TILE, stop - first)
+    largest, width = 0.0, _width_of(first, stop, TILE)
     n_folds, n_columns = columns.members.shape[1], columns.sum_z.shape[1]
     x, tile, rows = np.empty((len(block), width), np.float32), empty_sums(n_folds, width), empty_rows(width)
     for start in range(first, stop, width):
@@ -84,7 +84,7 @@ def add_rows(rows, first, stop, width, start, fold, n_before, columns, sums, pro
         Whether the batch has a NaN or infinite activation here.
     """
     n_folds, n_columns = columns.members.shape[1], columns.sum_z.shape[1]
-    is_nonfinite, own_width = False, min(width, stop - first)
+    is_nonfinite, own_width = False, _width_of(first, stop, width)
     x = np.empty((len(rows), own_width), np.float32)
     for begin in range(first, stop, own_width):
         tile, product = tile_of(sums, begin, own_width), product_of(products, begin, own_width, n_folds, n_columns)
@@ -99,7 +99,7 @@ def add_rows(rows, first, stop, width, start, fold, n_before, columns, sums, pro
 def summarise_sums(first, stop, width, order, columns, sums, products, top, found):
     """Rank the units from ``first`` to ``stop``, as ``add_rows`` has them, once it has all; as ``summarise_held``."""
     largest, n_folds, n_columns = 0.0, columns.members.shape[1], columns.sum_z.shape[1]
-    own_width = min(width, stop - first)
+    own_width = _width_of(first, stop, width)
     rows = empty_rows(own_width)
     for begin in range(first, stop, own_width):
         move, split_sum, inverse = _normalised(tile_of(sums, begin, own_width), columns, found)
@@ -125,7 +125,7 @@ def correlate_sums(first, stop, width, order, columns, sums, products, out):
         As ``summarise_held``.
     """
     largest, (n_splits, n_folds), n_columns = 0.0, columns.members.shape, columns.sum_z.shape[1]
-    own_width = min(width, stop - first)
+    own_width = _width_of(first, stop, width)
     rows = empty_rows(own_width)
     for begin in range(first, stop, own_width):
         tile, places = tile_of(sums, begin, own_width), _places(begin, own_width, order)
@@ -142,6 +142,15 @@ def correlate_sums(first, stop, width, order, columns, sums, products, out):
                     unit = np.int64(places.channel[t]) * order.area + places.position[t]
                     own[unit] = np.nan if r[t] == NONE else r[t]
     return largest
+
+
+@compiled
+def _width_of(first, stop, width):
+    """Units of a tile, all of them alike: beyond the last one lies memory of others."""
+    own_width = min(width, stop - first)
+    if (stop - first) % own_width > 0:
+        raise ValueError("the units fill no whole tiles")
+    return own_width
 
 
 @compiled

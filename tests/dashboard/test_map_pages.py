@@ -201,12 +201,14 @@ def test_images_that_test_unvalidated_maps_are_listed_and_select(made):
     assert "would test" in text_of(page, "untested")
 
 
-def test_where_all_maps_are_validated_there_is_nothing_to_test(made):
+def test_where_all_maps_are_validated_there_is_nothing_to_test(made, monkeypatch):
     session, page = open_page(made, "feature-maps")
     none = page.table("untested", chosen_of(session)).iloc[:0]
     none.attrs["n_maps"] = 0
-    assert "nothing to test" in untested_maps.untested(none, chosen_of(session))
-    assert "every feature map of the layer is validated" in untested_maps.untested_head(none)
+    monkeypatch.setattr(untested_maps, "listed", lambda chosen: none)
+    listed = untested_maps.UntestedMaps(chosen_of(session))
+    assert "nothing to test" in listed.body(chosen_of(session))
+    assert "every feature map of the layer is validated" in listed.head()
 
 
 def test_the_header_answers_how_many_maps_are_validated(made):

@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from engine.blocks import Arena, Block
 from engine.errors import NetworkError
 from engine.folds import assign_folds
+from engine.kernels.arrays import Order
 from engine.kernels.sums import CHUNK
-from engine.kernels.tiles import COLUMNS_AT_ONCE, TILE
+from engine.kernels.tiles import COLUMNS_AT_ONCE, TILE, summarise_held
 from engine.moments import PairMoments, TargetSums, require_in_range
 from engine.schema import MARGIN
 from engine.summaries import LayerSummary, Piece, summarise
 from engine.targets import Targets, make_targets
-from engine.tiling import Columns, TileSums, summarise_block, tile_threads
+from engine.tiling import Columns, TileSums, _nothing_found, summarise_block, tile_threads
 from tests.engine.test_moments import N, by_scipy, families, recording
 
 CPU = torch.device("cpu")
@@ -221,3 +222,12 @@ def test_every_r_of_sums_equals_scipy(channels_last):
     expected = by_scipy(units, targets.column_response(), np.ones(N, bool))
     np.testing.assert_array_equal(np.isnan(r), np.isnan(expected))
     np.testing.assert_allclose(r, expected, atol=1e-6)
+
+
+def test_units_that_fill_no_whole_tiles_are_refused():
+    targets = targets_of(np.random.default_rng(0).gamma(2, 5, size=(20, 2)), 1)
+    block = np.zeros((20, TILE + 1), np.float32)
+    columns, order = Columns(targets).arrays, Order(1, TILE + 1, False)
+    found = _nothing_found(1, 5, Columns(targets), np.full((1, 2), -np.inf))
+    with pytest.raises(ValueError, match="the units fill no whole tiles"):
+        summarise_held(block, 0, TILE + 1, order, columns, 5, found)
