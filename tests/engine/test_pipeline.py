@@ -369,8 +369,7 @@ def test_a_match_that_goes_on_in_another_way_ends_with_the_same_matches(network,
         patch.setattr(Matching, "hold", hold_one_layer)
         with pytest.raises(KeyboardInterrupt):
             engine.match(network, recording, store=tmp_path / "cut", **QUIET)
-    (part,) = (tmp_path / "cut").glob("parts/*/*.part")
-    assert part.exists()
+    assert len(list((tmp_path / "cut").glob("parts/*/*.part"))) == 1
     mixed = engine.match(network, recording, store=tmp_path / "cut", batch=7, **QUIET)
     xr.testing.assert_identical(mixed.dataset("matches"), whole.dataset("matches"))
     xr.testing.assert_identical(mixed.dataset("fold_matches"), whole.dataset("fold_matches"))
