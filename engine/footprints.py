@@ -4,7 +4,8 @@ import pandas as pd
 import torch
 
 from engine.kernels.ranks import ROOM, TOGETHER
-from engine.kernels.tiles import COLUMNS_AT_ONCE, TILE
+from engine.kernels.tiles import TILE
+from engine.kernels.vectors import COLUMNS_AT_ONCE
 from engine.schema import N_R_BINS, SPARE
 from engine.summaries import CHUNK
 from engine.targets import Targets

@@ -21,7 +21,8 @@ from engine.allocation import zeros
 from engine.blocks import Block, UnitOrder
 from engine.kernels import arrays
 from engine.kernels.ranks import ROOM, prune_all
-from engine.kernels.tiles import COLUMNS_AT_ONCE, TILE, add_rows, correlate_sums, summarise_held, summarise_sums
+from engine.kernels.tiles import TILE, add_rows, correlate_sums, summarise_held, summarise_sums
+from engine.kernels.vectors import COLUMNS_AT_ONCE
 from engine.moments import require_in_range
 from engine.ranking import Candidates, best
 from engine.schema import MIN_STIMULI, N_R_BINS, ROUNDING, SPARE
@@ -50,9 +51,13 @@ class Columns:
         centred = members @ sum_zz - (members @ sum_z) ** 2 / present
         varies = (centred > ROUNDING**2) & (present >= MIN_STIMULI)
         width = -(-targets.n_columns // -(-targets.n_columns // COLUMNS_AT_ONCE))
-        blocks = [targets.z[:, k : k + width] for k in range(0, targets.n_columns, width)]
+        starts = range(0, targets.n_columns, width)
+        z = zeros(len(starts) * n * COLUMNS_AT_ONCE, np.float32).reshape(-1, n, COLUMNS_AT_ONCE)
+        for block, start in zip(z, starts, strict=True):
+            own = targets.z[:, start : start + width]
+            block[:, : own.shape[1]] = own
         self.arrays = arrays.Columns(
-            z=np.concatenate([block.ravel() for block in blocks]),
+            z=z,
             width=width,
             n_sites=targets.n_sites,
             edges=np.append(np.flatnonzero(np.diff(fold, prepend=-1)), n),

@@ -10,12 +10,12 @@ compiled = njit(nogil=True, cache=True, error_model="numpy")
 
 
 class Columns(NamedTuple):
-    """What units are correlated with: sites, then shuffled sites; without gaps."""
+    """What units are correlated with: sites, then shuffled sites."""
 
     z: np.ndarray
-    """float32, blocks of ``width`` columns one after the other, each (stimulus, column)."""
+    """(block, stimulus, column) float32, zeros beyond the columns of a block."""
     width: int
-    """Columns in a block; fewer in the last."""
+    """Columns of a block; fewer in the last."""
     n_sites: int
     edges: np.ndarray
     """(fold + 1,) first stimulus of each fold."""

@@ -23,22 +23,22 @@ _S, _N, _T = ord("s"), ord("n"), ord("t")
 
 @compiled
 def add_dot(a, b, keeps, out):
-    """Fill ``out`` with ``a.T @ b``, added to what is there where ``keeps``; all float32, without gaps.
+    """Fill ``out`` with the first columns of ``a``, as many as it has rows, times ``b``; all float32, without gaps.
 
     Parameters
     ----------
     a
-        (stimulus, column).
+        (stimulus, column); its last columns are left out if ``out`` has no place for them.
     b
         (stimulus, unit).
     keeps
-        Whether ``out`` is added to.
+        Whether to add to what is there.
     out
         (column, unit).
     """
     one, beta = np.ones(1, np.float32), np.full(1, 1.0 if keeps else 0.0, np.float32)
-    n_units, n_columns = b.shape[1], a.shape[1]
+    n_units, n_columns = b.shape[1], len(out)
     _gemm(
         _S, _N, _T, n_units, n_columns, len(a), one.ctypes.data, b.ctypes.data, n_units,
-        a.ctypes.data, n_columns, beta.ctypes.data, out.ctypes.data, n_units,
+        a.ctypes.data, a.shape[1], beta.ctypes.data, out.ctypes.data, n_units,
     )  # fmt: skip

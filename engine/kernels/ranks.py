@@ -201,13 +201,13 @@ def _highest(bits, j):
 
 
 @compiled
-def rank(product, begin, columns, places, order, top, move, split_sum, inverse, rows, found):
+def rank(product, begin, n_columns, columns, places, order, top, move, split_sum, inverse, rows, found):
     """Correlate a tile with some columns over every split, count the units by r and keep the best.
 
     Parameters
     ----------
     product
-        (fold, column, tile unit), sums of x times the columns from ``begin`` on.
+        (fold, column, tile unit), sums of x times the ``n_columns`` columns from ``begin`` on.
     places
         ``Places`` of the units in ``order``.
     rows
@@ -220,7 +220,7 @@ def rank(product, begin, columns, places, order, top, move, split_sum, inverse, 
     float
         The largest |r| before rounding beyond 1 was cut off.
     """
-    largest, end = 0.0, begin + product.shape[1]
+    largest, end = 0.0, begin + n_columns
     for split in range(len(columns.members)):
         column = begin
         while column < end:

@@ -3,15 +3,13 @@
 import numpy as np
 
 from engine.kernels.arrays import Places, compiled, empty_sums, tile_of
+from engine.kernels.products import add_product, empty_nonzeros, fill_from_nonzeros, fill_product, find_nonzeros
 from engine.kernels.ranks import NONE, NONFINITE, TOGETHER, correlate, empty_rows, normalise, rank
-from engine.kernels.sums import add_batch, add_product, centre, fill_product
+from engine.kernels.sums import add_batch, centre
+from engine.kernels.vectors import COLUMNS_AT_ONCE
 
 TILE = 256
 """Units at a time of a held layer: with 640 stimuli, what a core's second-level cache holds."""
-
-COLUMNS_AT_ONCE = 60
-"""At most so many columns share a product. That of a held layer is then small enough (a tile's units x columns x a
-chunk's stimuli up to a million) for OpenBLAS to multiply without laying its operands out anew."""
 
 
 @compiled
@@ -41,18 +39,24 @@ def summarise_held(block, first, stop, order, columns, top, found):
     largest, width = 0.0, _width_of(first, stop, TILE)
     n_folds, n_columns = columns.members.shape[1], columns.sum_z.shape[1]
     x, tile, rows = np.empty((len(block), width), np.float32), empty_sums(n_folds, width), empty_rows(width)
+    product = np.empty((n_folds, COLUMNS_AT_ONCE, width), np.float32)
+    nonzeros, room = empty_nonzeros(columns.edges, width)
     for start in range(first, stop, width):
         centre(block, start, columns.edges, x, tile)
+        skips_zeros = find_nonzeros(x, columns.edges, columns, nonzeros)
         n_nonfinite = found.statuses[NONFINITE]
         move, split_sum, inverse = _normalised(tile, columns, found)
         places = _places(start, width, order)
         for begin in range(0, n_columns, columns.width):
-            end = min(begin + columns.width, n_columns)
-            product = np.empty((n_folds, end - begin, width), np.float32)
+            n = min(columns.width, n_columns - begin)
             for fold in range(n_folds):
                 edge = columns.edges[fold]
-                fill_product(columns, begin, end, edge, x[edge : columns.edges[fold + 1]], product[fold])
-            reached = rank(product, begin, columns, places, order, top, move, split_sum, inverse, rows, found)
+                own = x[edge : columns.edges[fold + 1]]
+                if skips_zeros:
+                    fill_from_nonzeros(columns, begin, edge, own, nonzeros[fold], room, product[fold])
+                else:
+                    fill_product(columns, begin, edge, own, product[fold, :n])
+            reached = rank(product, begin, n, columns, places, order, top, move, split_sum, inverse, rows, found)
             largest = max(largest, reached)
         if found.statuses[NONFINITE] > n_nonfinite:
             _find_nonfinite(block, start, width, found)
@@ -105,7 +109,7 @@ def summarise_sums(first, stop, width, order, columns, sums, products, top, foun
         move, split_sum, inverse = _normalised(tile_of(sums, begin, own_width), columns, found)
         places = _places(begin, own_width, order)
         product = product_of(products, begin, own_width, n_folds, n_columns)
-        reached = rank(product, 0, columns, places, order, top, move, split_sum, inverse, rows, found)
+        reached = rank(product, 0, n_columns, columns, places, order, top, move, split_sum, inverse, rows, found)
         largest = max(largest, reached)
     return largest
 

@@ -3,6 +3,7 @@
 import os
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,9 +11,19 @@ from engine.folds import assign_folds
 from engine.kernels import _forget_stale
 from engine.kernels.arrays import empty_sums
 from engine.kernels.blas import add_dot
+from engine.kernels.products import (
+    CHUNK,
+    SKIPS_BELOW,
+    add_product,
+    empty_nonzeros,
+    fill_from_nonzeros,
+    fill_product,
+    find_nonzeros,
+)
 from engine.kernels.ranks import prune
-from engine.kernels.sums import CHUNK, add_product, centre, fill_product
+from engine.kernels.sums import SILENT, centre
 from engine.kernels.tiles import TILE
+from engine.kernels.vectors import COLUMNS_AT_ONCE
 from engine.ranking import Candidates, best
 from engine.schema import LEVEL, MARGIN, SPARE
 from engine.targets import make_targets
@@ -49,11 +60,51 @@ def test_a_product_in_chunks_is_that_of_float64_to_rounding():
     for begin in range(0, 200, columns.width):
         end = min(begin + columns.width, 200)
         filled, added = np.empty((end - begin, 70), np.float32), np.full((end - begin, 70), 3.0)
-        fill_product(columns, begin, end, 0, x, filled)
+        fill_product(columns, begin, 0, x, filled)
         add_product(columns, begin, end, 0, x, added)
         exact = targets.z[:, begin:end].T.astype(np.float64) @ x
         np.testing.assert_allclose(filled, exact, atol=1e-6 * np.abs(exact).max())
         np.testing.assert_allclose(added, 3 + exact, atol=1e-6 * np.abs(exact).max())
+
+
+@given(
+    n_stimuli=st.integers(9, 2 * CHUNK + 9),
+    n_columns=st.integers(COLUMNS_AT_ONCE // 2, 3 * COLUMNS_AT_ONCE),
+    n_folds=st.integers(1, 3),
+    n_units=st.sampled_from([16, 48, TILE]),
+    share=st.sampled_from([0.0, 0.02, 0.3, 1.0]),
+    seed=st.integers(0, 999),
+)
+def test_a_product_without_zeros_is_that_of_float64(n_stimuli, n_columns, n_folds, n_units, share, seed):
+    rng = np.random.default_rng(seed)
+    data = recording(rng.gamma(2, 5, size=(n_stimuli, n_columns)))
+    targets = make_targets(data, assign_folds(data, n_folds, 0), shuffles=0, seed=0)
+    columns = Columns(targets).arrays
+    x = np.where(rng.random((n_stimuli, n_units)) < share, rng.normal(size=(n_stimuli, n_units)), 0).astype(np.float32)
+    nonzeros, room = empty_nonzeros(columns.edges, n_units)
+    room[:] = np.nan
+    skips = find_nonzeros(x, columns.edges, columns, nonzeros)
+    used = np.count_nonzero(x) * COLUMNS_AT_ONCE / (x.size * columns.width)
+    assert skips == (used < SKIPS_BELOW)
+    product = np.full((COLUMNS_AT_ONCE, n_units), np.nan, np.float32)
+    for fold in range(n_folds):
+        rows = slice(*columns.edges[fold : fold + 2])
+        for begin in range(0, n_columns, columns.width):
+            fill_from_nonzeros(columns, begin, rows.start, x[rows], nonzeros[fold], room, product)
+            z = targets.z[rows, begin : begin + columns.width].astype(np.float64)
+            np.testing.assert_allclose(product[: z.shape[1]], z.T @ x[rows], atol=1e-6 * max(1, np.abs(x).max()))
+            assert not product[z.shape[1] :].any()
+
+
+@pytest.mark.parametrize("n_units", [TILE, TILE - 1])
+@pytest.mark.parametrize("n_columns", [COLUMNS_AT_ONCE // 2 - 1, COLUMNS_AT_ONCE])
+def test_zeros_are_skipped_where_columns_and_units_fill_vectors(n_units, n_columns):
+    data = recording(np.random.default_rng(0).gamma(2, 5, size=(30, n_columns)))
+    columns = Columns(make_targets(data, assign_folds(data, 1, 0), shuffles=0, seed=0)).arrays
+    nonzeros, _ = empty_nonzeros(columns.edges, n_units)
+    silent = np.zeros((30, n_units), np.float32)
+    skips = find_nonzeros(silent, columns.edges, columns, nonzeros)
+    assert skips == (n_units == TILE and n_columns == COLUMNS_AT_ONCE)
 
 
 def test_a_product_is_added_to_what_is_there_or_replaces_it():
@@ -65,12 +116,15 @@ def test_a_product_is_added_to_what_is_there_or_replaces_it():
     out[:] = np.nan
     add_dot(a, b, False, out)
     np.testing.assert_allclose(out, a.T @ b, rtol=1e-5, atol=1e-5)
+    add_dot(a, b, False, out[:4])
+    np.testing.assert_allclose(out[:4], a[:, :4].T @ b, rtol=1e-5, atol=1e-5)
 
 
-def test_a_unit_that_is_mostly_zero_keeps_its_zeros_and_others_lose_their_mean():
+def test_a_unit_that_is_often_silent_keeps_its_zeros_and_others_lose_their_mean():
     rng = np.random.default_rng(0)
     block = rng.normal(size=(60, TILE)).astype(np.float32) + 5
-    block[rng.permutation(60)[:40], 0] = 0
+    block[rng.permutation(60)[: int(60 * SILENT)], 0] = 0
+    block[rng.permutation(60)[: int(60 * SILENT) - 1], 1] = 0
     x = np.empty_like(block)
     tile = empty_sums(1, TILE)
     centre(block, 0, np.array([0, 60]), x, tile)

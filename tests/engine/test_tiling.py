@@ -10,8 +10,9 @@ from engine.blocks import Arena, Block
 from engine.errors import NetworkError
 from engine.folds import assign_folds
 from engine.kernels.arrays import Order
-from engine.kernels.sums import CHUNK
-from engine.kernels.tiles import COLUMNS_AT_ONCE, TILE, summarise_held
+from engine.kernels.products import CHUNK
+from engine.kernels.tiles import TILE, summarise_held
+from engine.kernels.vectors import COLUMNS_AT_ONCE
 from engine.moments import PairMoments, TargetSums, require_in_range
 from engine.schema import MARGIN
 from engine.summaries import LayerSummary, Piece, summarise
@@ -207,7 +208,9 @@ def test_blocks_of_columns_are_even_and_small_enough_for_a_fast_product(n):
     n_blocks = -(-n // columns.width)
     assert columns.width <= COLUMNS_AT_ONCE
     assert n_blocks * columns.width - n < n_blocks  # the last one has almost as many
-    assert len(columns.z) == 20 * n
+    assert columns.z.shape == (n_blocks, 20, COLUMNS_AT_ONCE)
+    assert np.count_nonzero(columns.z) <= 20 * n
+    assert columns.z.ctypes.data % 64 == 0  # a vector lies in one line of a cache
     assert TILE * columns.width * CHUNK <= 1_000_000  # where OpenBLAS lays nothing out anew
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import bootstrap
 
 import engine
-from engine.analyses.neural_correlation import _median
+from engine.analyses.neural_correlation import _median, _resampled_medians
 from engine.errors import SettingsError
 from tests.engine.worked_example import planted_recording, tiny_network
 
@@ -72,3 +72,13 @@ def test_medians_are_those_of_numpy_whatever_is_missing(n, seed, share):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of all-NaN slices
         np.testing.assert_array_equal(_median(values), np.nanmedian(values, axis=-1))
+
+
+@given(n=st.integers(1, 400), seed=st.integers(0, 2**16), share=st.sampled_from([0.0, 0.02, 1.0]))
+@settings(max_examples=60, deadline=None)
+def test_medians_of_resampled_sites_are_those_of_their_values(n, seed, share):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=n).round(1)
+    values[rng.random(n) < share] = np.nan
+    resampled = rng.integers(0, n, size=(30, n))
+    np.testing.assert_array_equal(_resampled_medians(values, resampled), _median(values[resampled]))
