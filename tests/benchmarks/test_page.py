@@ -31,6 +31,8 @@ PROBE = (Path(__file__).parent / "page_probe.js").read_text(encoding="utf-8")
 QUIET_S = 0.4
 """Nothing drawn for so long: the page is up to date."""
 REPEATS = 30
+OPENINGS = 5
+"""Times that each page is opened, in a new profile each: how soon a browser paints depends on what else it starts."""
 DRAWS_AFTER_MS = 20_000
 """The process that draws files is there then."""
 SLACK = 4
@@ -138,19 +140,21 @@ def p95(values: list[float]) -> float:
 def test_first_plot_weight_and_requests_of_every_page(chromium, address, theme, capsys):
     told(capsys, "")
     for page in PAGES:
-        watched = Watched(chromium, address, page, theme)
-        first_s = watched.page.evaluate("probe.firstPlot") / 1000
-        painted_ms = watched.page.evaluate(FIRST_PAINT)
-        has_figure = watched.has_figure
-        drawn = f"first plot {first_s:.2f} s" if has_figure else "no figure of this store"
-        drawn += f", first paint {painted_ms:.0f} ms after the server's answer"
-        told(capsys, f"{page}, {theme}: {drawn}, {watched.n_bytes / 1e6:.2f} MB")
-        assert (watched.outside, watched.errors) == ([], [])
-        assert watched.n_bytes < 5e6
+        first_s, painted_ms = [], []
+        for _ in range(OPENINGS):
+            watched = Watched(chromium, address, page, theme)
+            first_s.append(watched.page.evaluate("probe.firstPlot") / 1000)
+            painted_ms.append(watched.page.evaluate(FIRST_PAINT))
+            has_figure, n_bytes = watched.has_figure, watched.n_bytes
+            watched.close()
+            assert (watched.outside, watched.errors) == ([], [])
+            assert n_bytes < 5e6
+        drawn = f"first plot {median(first_s):.2f}, at most {max(first_s):.2f} s" if has_figure else "no figure here"
+        painted = f"first paint {median(painted_ms):.0f}, at most {max(painted_ms):.0f} ms after the server's answer"
+        told(capsys, f"{page}, {theme}: {drawn}; {painted}; {n_bytes / 1e6:.2f} MB")
         assert has_figure or page not in ("overview", "site", "runner-ups", "layers")  # others need an analysis
-        assert not has_figure or first_s < SLACK * 2
-        assert painted_ms < SLACK * 200
-        watched.close()
+        assert not has_figure or median(first_s) < SLACK * 2
+        assert median(painted_ms) < SLACK * 200
 
 
 KEYS = {
