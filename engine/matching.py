@@ -37,7 +37,7 @@ from engine.summaries import LayerSummary, Piece, layer_dataset, maps_at_once, s
 from engine.targets import Targets
 from engine.tiling import Columns, TileSums, summarise_block, tile_threads
 
-ALGORITHM = 2
+ALGORITHM = 3
 """Raised whenever a number that a run stores can change."""
 
 AT_ONCE = 64

@@ -20,7 +20,7 @@ from engine.kernels.products import (
     fill_product,
     find_nonzeros,
 )
-from engine.kernels.ranks import prune
+from engine.kernels.ranks import highest_but, prune
 from engine.kernels.sums import SILENT, centre
 from engine.kernels.tiles import TILE
 from engine.kernels.vectors import COLUMNS_AT_ONCE
@@ -48,6 +48,15 @@ def test_pruning_keeps_what_the_ranking_keeps(top, n, levels, seed):
     again = best(Candidates(np.zeros(m, int), np.zeros(m, int), kept_unit[:m], kept_r[:m]), top)
     assert set(again.unit) == set(expected.unit)
     assert floor[0, 0] == np.sort(r)[n - top] - MARGIN
+
+
+@given(
+    values=st.lists(st.sampled_from([-1e9, -0.5, 0.0, 0.25, 0.25 + 2**-54]) | st.floats(-1, 1), min_size=1),
+    share=st.floats(0, 1, exclude_max=True),
+)
+def test_the_highest_but_some_is_told_among_equals_and_neighbours(values, share):
+    n = int(share * len(values))
+    assert highest_but(n, np.array(values)) == sorted(values, reverse=True)[n]
 
 
 def test_a_product_in_chunks_is_that_of_float64_to_rounding():
