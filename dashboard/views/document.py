@@ -29,7 +29,7 @@ TEMPLATE = """{% from macros import embed %}<!DOCTYPE html>
 <title>{{ title | e }}</title>
 <link rel="icon" href="{{ us_icon }}">
 <style>{{ us_css }}</style>
-<script nonce="{{ us_nonce }}">document.fonts.load("400 12px Roboto");document.fonts.load("700 12px Roboto")</script>
+<script nonce="{{ us_nonce }}">const usFaces=["400","700"].map((w)=>document.fonts.load(`${w} 12px Roboto`))</script>
 {{ bokeh_css }}
 </head>
 <body>
@@ -37,10 +37,24 @@ TEMPLATE = """{% from macros import embed %}<!DOCTYPE html>
 <div id="us-bar">{{ embed(roots.bar) }}</div>
 <div id="us-pages">{{ embed(roots.pages) }}</div>
 <div hidden>{{ embed(roots.browser) }}</div>
-{# the browser paints what stands above before it runs scripts #}
-{{ bokeh_js | replace("<script", us_script) }}{{ plot_script | replace("<script", us_script) }}
+<template id="us-scripts">{{ bokeh_js }}{{ plot_script }}</template>
+<script nonce="{{ us_nonce }}">{{ us_start }}</script>
 </body>
 </html>"""
+
+_START = """(async()=>{
+const {nonce}=document.currentScript,later=(ms)=>new Promise((done)=>setTimeout(done,ms));
+const frame=Promise.all(usFaces).then(()=>new Promise(requestAnimationFrame)).then(()=>later(0));
+await Promise.race([frame,later(300)]);
+const held=document.getElementById("us-scripts").content.querySelectorAll("script");
+const scripts=[...held].map((one)=>Object.assign(document.importNode(one,true),{nonce}));
+for(const {src} of scripts)
+if(src)document.head.append(Object.assign(document.createElement("link"),{rel:"preload",as:"script",href:src,nonce}));
+for(const one of scripts){
+const done=one.src&&new Promise((done)=>{one.onload=one.onerror=done});
+document.body.append(one);await done}})()"""
+"""Runs the page's scripts, one after the other, once the browser has painted that the page opens: they keep it busy for
+half a second. What is not shown is not painted, so that it waits no longer than a moment."""
 
 _ICON = (
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Ccircle cx='8' cy='8' r='6' "
@@ -62,7 +76,7 @@ def variables(theme: str, document: Document | None = None) -> dict[str, str]:
     nonce = getattr(getattr(request_of(document), "unitscope_pass", None), "nonce", "")
     return {
         "us_nonce": nonce,
-        "us_script": f'<script nonce="{nonce}"',
+        "us_start": _START,
         "us_theme": theme,
         "us_icon": _ICON,
         "us_css": _sheet(),

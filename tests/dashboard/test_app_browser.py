@@ -407,6 +407,31 @@ def test_panel_serve_shows_the_page_read_only_and_says_why(chromium, store):
             process.terminate()
 
 
+FIRST_FRAME_HELD = """const frame = requestAnimationFrame;
+window.requestAnimationFrame = (act) => (window.first ? frame(act) : ((window.first = act), 0));"""
+NO_WAIT_IS_OVER = "const wait = setTimeout; window.setTimeout = (act, ms) => (ms === 300 ? 0 : wait(act, ms));"
+
+
+def test_scripts_wait_until_the_browser_has_painted_that_the_page_opens(chromium, server):
+    page = chromium.new_page()
+    page.add_init_script(FIRST_FRAME_HELD + NO_WAIT_IS_OVER)
+    page.goto(entry(server, "?page=site"))
+    page.wait_for_function("!!window.first", polling=100)
+    page.wait_for_timeout(500)
+    assert page.evaluate("[document.querySelectorAll('script[src]').length, typeof Bokeh]") == [0, "undefined"]
+    page.evaluate("first(0)")
+    page.locator("canvas").first.wait_for()
+    page.close()
+
+
+def test_a_page_that_the_browser_never_paints_opens_all_the_same(chromium, server):
+    page = chromium.new_page()
+    page.add_init_script(FIRST_FRAME_HELD)
+    page.goto(entry(server, "?page=site"))
+    page.wait_for_function("window.Bokeh?.documents.length", polling=100)
+    page.close()
+
+
 # Pages that are never there keep their session for a minute: they come last.
 
 
