@@ -3,6 +3,7 @@
 import pandas as pd
 import torch
 
+from engine.kernels import products
 from engine.kernels.ranks import ROOM, TOGETHER
 from engine.kernels.tiles import TILE
 from engine.kernels.vectors import COLUMNS_AT_ONCE
@@ -28,7 +29,8 @@ def held_bytes(targets: Targets, top: int, area: int, device: torch.device) -> i
     if device.type != "cpu" or targets.n_patterns > 1:
         chunk = max(CHUNK // targets.n_columns, area)
         return exact + ranking_bytes(targets, area) + chunk * n_stimuli * 24
-    tile = TILE * (4 * n_stimuli + 4 * targets.n_folds * min(COLUMNS_AT_ONCE, targets.n_columns) + 8 * TOGETHER)
+    nonzeros = 8 * (n_stimuli // products.CHUNK + 2 * targets.n_folds)
+    tile = TILE * (4 * n_stimuli + 4 * (targets.n_folds + 1) * COLUMNS_AT_ONCE + nonzeros + 8 * TOGETHER)
     kept = n_splits * targets.n_sites * ROOM * (top + SPARE) * 16
     return exact + OVERHEAD + torch.get_num_threads() * (tile + kept)
 

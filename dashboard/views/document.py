@@ -44,7 +44,7 @@ TEMPLATE = """{% from macros import embed %}<!DOCTYPE html>
 
 _START = """(async()=>{
 const {nonce}=document.currentScript,later=(ms)=>new Promise((done)=>setTimeout(done,ms));
-const frame=Promise.all(usFaces).then(()=>new Promise(requestAnimationFrame)).then(()=>later(0));
+const frame=Promise.allSettled(usFaces).then(()=>new Promise(requestAnimationFrame)).then(()=>later(0));
 await Promise.race([frame,later(300)]);
 const held=document.getElementById("us-scripts").content.querySelectorAll("script");
 const scripts=[...held].map((one)=>Object.assign(document.importNode(one,true),{nonce}));
@@ -53,8 +53,9 @@ if(src)document.head.append(Object.assign(document.createElement("link"),{rel:"p
 for(const one of scripts){
 const done=one.src&&new Promise((done)=>{one.onload=one.onerror=done});
 document.body.append(one);await done}})()"""
-"""Runs the page's scripts, one after the other, once the browser has painted that the page opens: they keep it busy for
-half a second. What is not shown is not painted, so that it waits no longer than a moment."""
+"""Asks for the page's scripts and runs them, one after the other, once the browser has painted that the page opens:
+they keep it busy for half a second, and what it has asked for earlier runs before it paints. A page that is not shown
+is not painted, so that it waits no longer than a moment."""
 
 _ICON = (
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Ccircle cx='8' cy='8' r='6' "

@@ -75,7 +75,7 @@ def _median(values: np.ndarray) -> np.ndarray:
 
 
 def _resampled_medians(values: np.ndarray, resampled: np.ndarray) -> np.ndarray:
-    """``_median`` of ``values[resampled]``, (resample, site); sorts ranks, in few bytes, in the place of the values."""
+    """``_median`` of ``values[resampled]``, itself (resample, site); sorts ranks, in few bytes, not values."""
     missing = np.isnan(values)
     if missing.all():
         return np.full(len(resampled), np.nan)

@@ -36,6 +36,7 @@ def add_dot(a, b, keeps, out):
     out
         (column, unit).
     """
+    # numba frees what these two hold at the end of the block that calls, not before: only their addresses are used
     one, beta = np.ones(1, np.float32), np.full(1, 1.0 if keeps else 0.0, np.float32)
     n_units, n_columns = b.shape[1], len(out)
     _gemm(

@@ -1,7 +1,7 @@
 """The product of a tile of units with the columns: by a BLAS, or without the activations that are zero.
 
-A rectified unit is silent on about half of the stimuli. What is zero adds nothing, so that leaving it out changes no
-sum, and it takes as much less time: about a third more for each activation than a BLAS.
+A rectified unit is silent on about half of the stimuli. What is zero adds nothing: it can be left out, at a cost of
+about a third more than a BLAS takes for each activation that is not.
 """
 
 import numpy as np
@@ -26,13 +26,13 @@ def chunk_of(n_stimuli):
 
 
 @compiled
-def add_product(columns, begin, end, start, x, product):
-    """Add to ``product`` (column, tile unit) the columns from ``begin`` to ``end`` times x (stimulus, tile unit).
+def add_product(columns, begin, start, x, product):
+    """Add to ``product`` (column, tile unit) the columns from ``begin`` on times x (stimulus, tile unit).
 
     Parameters
     ----------
     columns
-        ``Columns``; ``begin`` and ``end`` are the edges of one block.
+        ``Columns``; ``begin`` is the first of a block.
     start
         The stimulus of the first row of ``x``.
     product
@@ -40,7 +40,7 @@ def add_product(columns, begin, end, start, x, product):
     """
     part = np.empty(product.shape, np.float32)
     fill_product(columns, begin, start, x, part)
-    for c in range(end - begin):
+    for c in range(len(product)):
         total, own = product[c], part[c]
         for t in range(len(own)):
             total[t] += own[t]
@@ -61,60 +61,61 @@ def empty_nonzeros(edges, width):
     most = 1
     for fold in range(len(edges) - 1):
         most = max(most, -(-(edges[fold + 1] - edges[fold]) // CHUNK))
-    found = np.empty((len(edges) - 1, most, width), np.uint64)
-    return found, np.empty((width, COLUMNS_AT_ONCE), np.float32)
+    nonzeros = np.empty((len(edges) - 1, most, width), np.uint64)
+    return nonzeros, np.empty((width, COLUMNS_AT_ONCE), np.float32)
 
 
 @compiled
-def find_nonzeros(x, edges, columns, found):
+def find_nonzeros(x, columns, nonzeros):
     """Tell which activations of a tile are not zero, and whether it is worth to multiply no others.
+
+    It takes as long as a BLAS multiplies the tile with ten columns.
 
     Parameters
     ----------
     x
         (stimulus, tile unit) float32.
-    edges
-        (fold + 1,) first stimulus of each fold.
-    found
+    nonzeros
         (fold, chunk, tile unit) uint64, filled if it may be worth it: a bit for each stimulus of the chunk.
     """
-    lanes, width = float(COLUMNS_AT_ONCE), x.shape[1]
+    edges, width = columns.edges, x.shape[1]
     if width % WIDTH or 2 * columns.width < COLUMNS_AT_ONCE:
         return False
     n_found = np.zeros(width, np.int32)
     for fold in range(len(edges) - 1):
         step = chunk_of(edges[fold + 1] - edges[fold])
         for k, first in enumerate(range(edges[fold], edges[fold + 1], step)):
-            own = found[fold, k]
+            bits = nonzeros[fold, k]
             for t in range(width):
-                own[t] = 0
+                bits[t] = 0
             for n in range(first, min(first + step, edges[fold + 1])):
                 row, bit = x[n], np.uint64(1) << np.uint64(n - first)
                 for t in range(width):
-                    own[t] |= bit if row[t] != 0 else np.uint64(0)
+                    bits[t] |= bit if row[t] != 0 else np.uint64(0)
                     n_found[t] += 1 if row[t] != 0 else 0
-    return n_found.sum() * lanes < SKIPS_BELOW * columns.width * x.size
+    return n_found.sum() * COLUMNS_AT_ONCE < SKIPS_BELOW * columns.width * x.size
 
 
 @compiled
-def fill_from_nonzeros(columns, begin, start, x, found, room, product):
-    """Fill ``product`` as ``fill_product`` does, by the activations that are ``found`` to be other than zero alone.
+def fill_from_nonzeros(columns, begin, start, x, nonzeros, room, product):
+    """Fill ``product`` as ``fill_product`` does, by the activations that are not zero alone.
 
     Parameters
     ----------
-    found
-        (chunk, tile unit) of the fold of ``x``.
+    nonzeros
+        (chunk, tile unit), as ``find_nonzeros`` fills it, of the fold of ``x``.
     room
         (tile unit, ``COLUMNS_AT_ONCE``) float32, overwritten.
     product
-        (``COLUMNS_AT_ONCE``, tile unit) float32; zeros beyond the block's columns.
+        (``COLUMNS_AT_ONCE``, tile unit) float32; beyond the block's columns zeros, of finite x.
     """
     z, step, width = columns.z[begin // columns.width, start : start + len(x)], chunk_of(len(x)), x.shape[1]
     for k, first in enumerate(range(0, len(x), step)):
-        rows, own = z.ctypes.data + first * z.strides[0], x.ctypes.data + first * x.strides[0]
+        rows, numbers = z.ctypes.data + first * z.strides[0], x.ctypes.data + first * x.strides[0]
         for t in range(width):
             out = room.ctypes.data + t * room.strides[0]
-            add_chosen_rows(found[k, t], own + t * x.itemsize, x.strides[0], rows, out, k > 0)  # type: ignore[call-arg]
+            number = numbers + t * x.itemsize
+            add_chosen_rows(nonzeros[k, t], number, x.strides[0], rows, out, k > 0)  # type: ignore[call-arg]
     for t in range(0, width, WIDTH):
         for c in range(0, COLUMNS_AT_ONCE, WIDTH):
             tile, out = room[t:, c:], product[c:, t:]

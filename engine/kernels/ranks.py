@@ -33,7 +33,7 @@ _STRETCH = 8
 """Units that are asked together whether any is to be kept: the bytes of a uint64."""
 
 _PLACE = np.int64(2**12 - 1)
-"""A unit's place in its tile, which has fewer units than this, in the last bits of its r: units of one map whose r
+"""A unit's place in its run, which has fewer units than this, in the last bits of its r: units of one map whose r
 differ by less than 1e-12 of it count as equal."""
 
 _NO_SIGN = np.int64(2**63 - 1)

@@ -3,7 +3,8 @@
 The product is float32, so nothing in it may cancel or drown: a unit's mean in each fold is subtracted first; but a unit
 that is zero for ``SILENT`` of the stimuli or more keeps its zeros. Each would become a small number whose rounding,
 beside a few large ones, is always the same; and zeros need not be multiplied. The mean of such a unit is at most
-1.7 standard deviations (of a share p that is not zero: at most the root of p / (1 - p)), so that little cancels.
+1.74 standard deviations (of a share p that is not zero: at most the root of p / (1 - p)), so that little cancels; where
+batches are summed, that is so of the fold's first batch.
 """
 
 import numpy as np
@@ -13,7 +14,7 @@ from engine.kernels.prefetching import AHEAD, prefetch
 from engine.moments import LARGE, SMALL
 
 SILENT = 0.25
-"""Share of stimuli."""
+"""Share of stimuli with activation zero from which on a unit keeps its zeros."""
 
 _ROWS = 16
 """Rows summed in float32 before they enter a float64 sum; this only finds the shift."""

@@ -43,7 +43,7 @@ def summarise_held(block, first, stop, order, columns, top, found):
     nonzeros, room = empty_nonzeros(columns.edges, width)
     for start in range(first, stop, width):
         centre(block, start, columns.edges, x, tile)
-        skips_zeros = find_nonzeros(x, columns.edges, columns, nonzeros)
+        skips_zeros = find_nonzeros(x, columns, nonzeros)
         n_nonfinite = found.statuses[NONFINITE]
         move, split_sum, inverse = _normalised(tile, columns, found)
         places = _places(start, width, order)
@@ -95,7 +95,7 @@ def add_rows(rows, first, stop, width, start, fold, n_before, columns, sums, pro
         is_nonfinite |= add_batch(rows, begin, fold, n_before, x, tile)
         for column in range(0, n_columns, columns.width):
             end = min(column + columns.width, n_columns)
-            add_product(columns, column, end, start, x, product[fold, column:end])
+            add_product(columns, column, start, x, product[fold, column:end])
     return is_nonfinite
 
 

@@ -424,9 +424,13 @@ def test_scripts_wait_until_the_browser_has_painted_that_the_page_opens(chromium
     page.close()
 
 
-def test_a_page_that_the_browser_never_paints_opens_all_the_same(chromium, server):
+NO_FACE = "FontFaceSet.prototype.load = () => Promise.reject(new Error('no face'));"
+
+
+@pytest.mark.parametrize("hindered", [FIRST_FRAME_HELD, NO_FACE], ids=["never painted", "without its face"])
+def test_a_page_opens_whatever_the_browser_does_not_do(chromium, server, hindered):
     page = chromium.new_page()
-    page.add_init_script(FIRST_FRAME_HELD)
+    page.add_init_script(hindered)
     page.goto(entry(server, "?page=site"))
     page.wait_for_function("window.Bokeh?.documents.length", polling=100)
     page.close()

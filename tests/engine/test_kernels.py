@@ -21,7 +21,7 @@ from engine.kernels.products import (
     find_nonzeros,
 )
 from engine.kernels.ranks import highest_but, prune
-from engine.kernels.sums import SILENT, centre
+from engine.kernels.sums import SILENT, add_batch, centre
 from engine.kernels.tiles import TILE
 from engine.kernels.vectors import COLUMNS_AT_ONCE
 from engine.ranking import Candidates, best
@@ -70,7 +70,7 @@ def test_a_product_in_chunks_is_that_of_float64_to_rounding():
         end = min(begin + columns.width, 200)
         filled, added = np.empty((end - begin, 70), np.float32), np.full((end - begin, 70), 3.0)
         fill_product(columns, begin, 0, x, filled)
-        add_product(columns, begin, end, 0, x, added)
+        add_product(columns, begin, 0, x, added)
         exact = targets.z[:, begin:end].T.astype(np.float64) @ x
         np.testing.assert_allclose(filled, exact, atol=1e-6 * np.abs(exact).max())
         np.testing.assert_allclose(added, 3 + exact, atol=1e-6 * np.abs(exact).max())
@@ -92,7 +92,7 @@ def test_a_product_without_zeros_is_that_of_float64(n_stimuli, n_columns, n_fold
     x = np.where(rng.random((n_stimuli, n_units)) < share, rng.normal(size=(n_stimuli, n_units)), 0).astype(np.float32)
     nonzeros, room = empty_nonzeros(columns.edges, n_units)
     room[:] = np.nan
-    skips = find_nonzeros(x, columns.edges, columns, nonzeros)
+    skips = find_nonzeros(x, columns, nonzeros)
     used = np.count_nonzero(x) * COLUMNS_AT_ONCE / (x.size * columns.width)
     assert skips == (used < SKIPS_BELOW)
     product = np.full((COLUMNS_AT_ONCE, n_units), np.nan, np.float32)
@@ -112,7 +112,7 @@ def test_zeros_are_skipped_where_columns_and_units_fill_vectors(n_units, n_colum
     columns = Columns(make_targets(data, assign_folds(data, 1, 0), shuffles=0, seed=0)).arrays
     nonzeros, _ = empty_nonzeros(columns.edges, n_units)
     silent = np.zeros((30, n_units), np.float32)
-    skips = find_nonzeros(silent, columns.edges, columns, nonzeros)
+    skips = find_nonzeros(silent, columns, nonzeros)
     assert skips == (n_units == TILE and n_columns == COLUMNS_AT_ONCE)
 
 
@@ -140,6 +140,10 @@ def test_a_unit_that_is_often_silent_keeps_its_zeros_and_others_lose_their_mean(
     np.testing.assert_array_equal(x[:, 0], block[:, 0])
     np.testing.assert_allclose(x[:, 1:], block[:, 1:] - block[:, 1:].mean(0), atol=1e-5)
     np.testing.assert_allclose(tile.sum_xx[0], (x.astype(np.float64) ** 2).sum(0))
+    batch = np.empty_like(x)
+    assert not add_batch(block, 0, 0, np.array([0, 0]), batch, tile)
+    np.testing.assert_allclose(batch, x, atol=1e-5)
+    np.testing.assert_array_equal(batch[:, 0], block[:, 0])
 
 
 def test_compiled_code_older_than_any_source_is_forgotten(tmp_path):

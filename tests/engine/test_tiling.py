@@ -10,7 +10,7 @@ from engine.blocks import Arena, Block
 from engine.errors import NetworkError
 from engine.folds import assign_folds
 from engine.kernels.arrays import Order
-from engine.kernels.products import CHUNK
+from engine.kernels.products import CHUNK, empty_nonzeros, find_nonzeros
 from engine.kernels.tiles import TILE, summarise_held
 from engine.kernels.vectors import COLUMNS_AT_ONCE
 from engine.moments import PairMoments, TargetSums, require_in_range
@@ -126,6 +126,26 @@ def test_a_summary_is_that_of_the_general_path(way, channels, area, n_folds, n_s
         np.testing.assert_allclose(quick[close], known[close], atol=1e-6)
 
 
+@pytest.mark.parametrize("n_folds", [1, 3])
+def test_r_is_that_of_scipy_where_zeros_are_not_multiplied(n_folds):
+    rng = np.random.default_rng(3)
+    units = np.maximum(rng.normal(size=(131, TILE + 16)) - 0.5, 0).astype(np.float32)
+    targets = targets_of(rng.gamma(2, 5, size=(131, COLUMNS_AT_ONCE - 2)), n_folds, shuffles=2)
+    columns = Columns(targets).arrays
+    assert find_nonzeros(units[:, :TILE].copy(), columns, empty_nonzeros(columns.edges, TILE)[0])
+    broken = units.copy()
+    broken[5, 7], broken[9, TILE + 2] = np.nan, np.inf
+    summary = held(broken, (len(units.T), 1, 1), targets)
+    is_whole = np.isfinite(broken).all(axis=0)
+    for split in range(len(summary.candidates)):
+        chosen = targets.fold != split - 1
+        expected = by_scipy(units, targets.column_response(), chosen)[:, is_whole]
+        r = matrix(summary, split, targets.n_sites, len(units.T))
+        assert np.isnan(r[:, ~is_whole]).all()
+        np.testing.assert_allclose(r[:, is_whole], expected[: targets.n_sites], atol=1e-6)
+        np.testing.assert_allclose(summary.null_r[split], expected[targets.n_sites :].max(axis=1), atol=1e-6)
+
+
 @pytest.mark.parametrize("area", [TILE, TILE + 40])
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("way", [held, summed])
@@ -204,12 +224,15 @@ def test_activations_of_chosen_units_are_those_that_were_put_in(channels_last, n
 
 @pytest.mark.parametrize("n", [1, COLUMNS_AT_ONCE, COLUMNS_AT_ONCE + 1, 5 * COLUMNS_AT_ONCE + 3])
 def test_blocks_of_columns_are_even_and_small_enough_for_a_fast_product(n):
-    columns = Columns(targets_of(np.random.default_rng(0).gamma(2, 5, size=(20, n)), 1)).arrays
+    targets = targets_of(np.random.default_rng(0).gamma(2, 5, size=(20, n)), 1)
+    columns = Columns(targets).arrays
     n_blocks = -(-n // columns.width)
     assert columns.width <= COLUMNS_AT_ONCE
     assert n_blocks * columns.width - n < n_blocks  # the last one has almost as many
     assert columns.z.shape == (n_blocks, 20, COLUMNS_AT_ONCE)
-    assert np.count_nonzero(columns.z) <= 20 * n
+    flat = columns.z.transpose(1, 0, 2)[:, :, : columns.width].reshape(20, -1)
+    np.testing.assert_array_equal(flat[:, :n], targets.z)
+    assert np.count_nonzero(columns.z) == np.count_nonzero(targets.z)
     assert columns.z.ctypes.data % 64 == 0  # a vector lies in one line of a cache
     assert TILE * columns.width * CHUNK <= 1_000_000  # where OpenBLAS lays nothing out anew
 
