@@ -301,7 +301,7 @@ def eager(monkeypatch):
     monkeypatch.setattr("engine.pipeline.measure_costs", dear)
 
 
-MORE_MIB = 2
+MORE_MIB = 1
 """For the copies of a batch of a cut; too little to hold all layers at once."""
 
 
