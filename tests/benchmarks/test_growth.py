@@ -95,7 +95,7 @@ def test_eight_times_the_sites_take_no_longer_than_the_product_adds(tmp_path, ca
         print(
             f"8 times the sites: {added:.2f} s more; the float32 product alone {more:.2f} s more ({added / more:.2f})"
         )
-    assert added <= 4 * more  # each r is also counted and ranked: the target, 1, is missed
+    assert added <= 2 * more  # each r is also counted and ranked: the target, 1, is missed
 
 
 def product_s(n_images: int, n_sites: int, n_units: int = 2**16) -> float:
