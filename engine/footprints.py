@@ -32,7 +32,7 @@ def held_bytes(targets: Targets, top: int, area: int, device: torch.device) -> i
     nonzeros = 8 * (n_stimuli // products.CHUNK + 2 * targets.n_folds)
     tile = TILE * (4 * n_stimuli + 4 * (targets.n_folds + 1) * COLUMNS_AT_ONCE + nonzeros + 8 * TOGETHER)
     kept = n_splits * targets.n_sites * ROOM * (top + SPARE) * 16
-    return exact + OVERHEAD + torch.get_num_threads() * (tile + kept)
+    return exact + OVERHEAD + torch.get_num_threads() * (tile + 2 * kept)  # of the layer before, to be joined, too
 
 
 def result_bytes(targets: Targets, top: int, table: pd.DataFrame, thumbnail: int) -> int:

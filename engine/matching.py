@@ -3,8 +3,8 @@
 A pass starts at the images, or goes on at a layer whose output an earlier one kept. It either holds the activations of
 its layers for all stimuli, or sums their products with every column batch by batch. Both give one result for each
 layer, small enough to store at once: candidates for the best units, over all stimuli and over each selection set,
-counts of units by r, the best position of every feature map, and chance. Of held layers the candidates' r is that of
-float64 already, and their activations are kept.
+counts of units by r, the best position of every feature map, and chance. Of held layers the best r of each site is that
+of float64 already, and the activations of what may be among the network's best are kept.
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -29,7 +29,7 @@ from engine.errors import CutError, LayerError, MemoryBudgetError, SettingsError
 from engine.exact import correlate_pairs
 from engine.moments import PairMoments, TargetSums, product_dtype
 from engine.networks import Network
-from engine.ranking import Candidates, in_order
+from engine.ranking import Candidates, below_best, near_best
 from engine.resuming import resumed
 from engine.schema import MARGIN, STIMULUS
 from engine.stimuli import Stimuli
@@ -37,7 +37,7 @@ from engine.summaries import LayerSummary, Piece, layer_dataset, maps_at_once, s
 from engine.targets import Targets
 from engine.tiling import Columns, TileSums, summarise_block, tile_threads
 
-ALGORITHM = 3
+ALGORITHM = 4
 """Raised whenever a number that a run stores can change."""
 
 AT_ONCE = 64
@@ -302,10 +302,10 @@ class Matching:
         with ThreadPoolExecutor(1) as scorer:  # numbers a layer's best while the next one's units are multiplied
             scored: Future[xr.Dataset] | None = None
             for name, before in zip(ordered, ["", *ordered], strict=False):
-                summary = self._held_summary(name, blocks[name])
+                joined = self._summarised(name, blocks[name])
                 if scored is not None:
                     yield before, scored.result()
-                scored = scorer.submit(self._held_result, name, blocks[name], summary)
+                scored = scorer.submit(self._held_result, name, blocks[name], joined)
             if scored is not None:
                 yield ordered[-1], scored.result()
 
@@ -357,14 +357,18 @@ class Matching:
 
         return self._result(name, summary, left_out_r)
 
-    def _held_summary(self, name: str, block: Block) -> LayerSummary:
+    def _summarised(self, name: str, block: Block) -> Callable[[], LayerSummary]:
         if self.in_tiles:
             return summarise_block(block, self.index[name], self.top, self.columns, self.n_threads)
-        return summarise(self._pieces(block), self.index[name], self.shapes[name], self.top, self.targets)
+        summary = summarise(self._pieces(block), self.index[name], self.shapes[name], self.top, self.targets)
+        return lambda: summary
 
-    def _held_result(self, name: str, block: Block, summary: LayerSummary) -> xr.Dataset:
-        named = [c.unit for c in summary.candidates] + [summary.null_unit.ravel()]
-        units = np.unique(np.concatenate(named))
+    def _held_result(self, name: str, block: Block, joined: Callable[[], LayerSummary]) -> xr.Dataset:
+        summary = joined()
+        found, reached = summary.candidates, self.best.reached_by(summary.candidates)
+        near = near_best(found[0])
+        left_out = [summary.null_unit[1:].ravel(), *(own.unit for own in found[1:])]
+        units = np.unique(np.concatenate([found[0].unit[near], reached, *left_out]))
         activation = block.of_units(units, self.n_threads)
         response, fold = self.targets.column_response(), self.targets.fold
 
@@ -372,15 +376,14 @@ class Matching:
             rows = np.searchsorted(units, unit)
             return correlate_pairs(activation, rows, column, response, chosen, n_threads=self.n_threads)
 
-        for split, found in enumerate(summary.candidates):
-            found.r = correlate(fold != split - 1, found.column, found.unit)
-            summary.candidates[split] = in_order(found)
+        found[0].r[near] = correlate(fold >= 0, found[0].column[near], found[0].unit[near])
+        found[0].r = below_best(found[0], near, near)
 
         def left_out_r(out: int, column: np.ndarray, unit: np.ndarray) -> np.ndarray:
             return correlate(fold == out, column, unit)
 
         result = self._result(name, summary, left_out_r)
-        kept = np.searchsorted(units, self.best.reached_by(summary.candidates))
+        kept = np.searchsorted(units, reached)
         return result.assign(kept=("kept", units[kept]), activation=(("kept", STIMULUS), activation[kept]))
 
     def _pieces(self, block: Block) -> Iterator[Piece]:
@@ -424,5 +427,5 @@ class BestSoFar:
             first = rank < own.shape[1]
             own_r[found.column[first], rank[first]] = found.r[first]
             own[:] = -np.sort(-np.concatenate([own, own_r], axis=1), axis=1)[:, : own.shape[1]]
-            reached.append(found.unit[found.r >= own[found.column, -1] - MARGIN])
+            reached.append(found.unit[found.r >= own[found.column, -1] - 2 * MARGIN])  # r may change by rounding yet
         return np.unique(np.concatenate(reached))

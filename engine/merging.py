@@ -1,8 +1,7 @@
 """What a run says: the results of its layers, merged into the datasets that are stored.
 
-Candidates of all layers become the ranked matches of the network. Their r is that of float64: a pass that held their
-layer gave it, for layers that were streamed it is computed here; everything else keeps the streamed value, which is
-exact to 1e-6.
+Candidates of all layers become the ranked matches of the network. Their r is computed again in float64, and so is that
+of each layer's best, which a pass that held the layer has done already; all other r are exact to 1e-6.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +13,7 @@ import xarray as xr
 
 from engine.exact import correlate_pairs, is_sparse
 from engine.kernels.ordering import by_column
-from engine.ranking import Candidates, best, in_order
+from engine.ranking import Candidates, below_best, best_of, in_order, near_best
 from engine.schema import (
     FEATURE_MAP,
     FOLD,
@@ -35,9 +34,6 @@ from engine.targets import Targets
 
 Collect = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 """Gives (unit, stimulus) activations of units named by layer, stimuli in the targets' order."""
-
-NEAR_BEST = 8
-"""Units of a layer within rounding of its best that are scored again, so that the layer's best is exact."""
 
 
 @dataclass(frozen=True)
@@ -83,18 +79,21 @@ def merge_layers(
     names = list(results)
     sites = recording[SITE].values
     splits = [_split(results, split) for split in range(targets.n_folds + 1 if targets.n_folds > 1 else 1)]
-    shortlists = [best(candidates, top) for candidates, _ in splits]
+    shortlists = [best_of(candidates, top) for candidates, _ in splits]
     is_streamed = np.array(["kept" not in result for result in results.values()])
-    near_best = _near_best(splits[0][0], is_streamed, targets.n_sites)
-    units = _units_by_layer([*shortlists, near_best], names)
-    rows = _Rows(names, units, collect(units), len(targets.stimuli))
-    shortlists = [_score(c, split - 1, targets, rows, is_streamed) for split, c in enumerate(shortlists)]
-    ranked = [_rank(c, split - 1, targets, rows, top) for split, c in enumerate(shortlists)]
     candidates = splits[0][0]
-    if is_streamed.any():
-        near_best = _score(near_best, -1, targets, rows, is_streamed)
-        exact = Candidates.join([shortlists[0], near_best])
-        candidates = _with_exact(candidates, exact, near_best, targets.n_sites)
+    streamed = np.flatnonzero(is_streamed[candidates.layer])
+    near = streamed[near_best(_by_layer(candidates.take(streamed), targets.n_sites))]
+    short = [found.take(index) for (found, _), index in zip(splits, shortlists, strict=True)]
+    units = _units_by_layer([*short, candidates.take(near)], names)
+    rows = _Rows(names, units, collect(units), len(targets.stimuli))
+    for split, found in enumerate(short):
+        found.r = _exact_r(found, targets.fold != split - 1, targets, rows)
+    ranked = [_rank(found, split - 1, targets, rows, top) for split, found in enumerate(short)]
+    candidates.r[shortlists[0]] = short[0].r
+    candidates.r[near] = _exact_r(candidates.take(near), targets.fold >= 0, targets, rows)
+    exact = np.union1d(shortlists[0], near)
+    candidates.r = below_best(_by_layer(candidates, targets.n_sites), exact, near)
     layer_matches = _layer_matches([(candidates, splits[0][1]), *splits[1:]], names, targets, top, layers, sites)
     matches = _matches(ranked, names, layers, sites)
     matches["site_status"] = (SITE, _site_status(targets.response))
@@ -149,33 +148,15 @@ def _split(results: Mapping[str, xr.Dataset], split: int) -> tuple[Candidates, n
     return Candidates.join(lists), np.concatenate(left_out)
 
 
-def _near_best(candidates: Candidates, is_streamed: np.ndarray, n_sites: int) -> Candidates:
-    """The units of streamed layers that may be their best for a site: within rounding of the highest, the first."""
-    candidates = candidates.take(np.flatnonzero(is_streamed[candidates.layer]))
-    of_pair = candidates.layer * n_sites + candidates.column
-    highest = np.full(len(is_streamed) * n_sites, -np.inf)
-    np.maximum.at(highest, of_pair, candidates.r)
-    near = candidates.take(np.flatnonzero(candidates.r >= highest[of_pair] - 2 * TIED_WITHIN))
-    by_pair = Candidates(near.layer * n_sites + near.column, near.layer, near.unit, near.r)
-    by_pair = by_pair.take(np.lexsort((by_pair.unit, by_pair.column)))
-    kept = by_pair.take(np.flatnonzero(by_pair.rank() < NEAR_BEST))
-    return Candidates(kept.column % n_sites, kept.layer, kept.unit, kept.r)
+def _by_layer(candidates: Candidates, n_sites: int) -> Candidates:
+    """The same pairs, with a column for each layer and site."""
+    return Candidates(candidates.layer * n_sites + candidates.column, candidates.layer, candidates.unit, candidates.r)
 
 
 def _units_by_layer(lists: list[Candidates], names: list[str]) -> dict[str, np.ndarray]:
     layer, unit = (np.concatenate([getattr(c, name) for c in lists]) for name in ("layer", "unit"))
     chosen = {index: np.unique(unit[layer == index]) for index in np.unique(layer)}
     return {names[index]: units for index, units in chosen.items()}
-
-
-def _score(candidates: Candidates, left_out: int, targets: Targets, rows: _Rows, is_streamed: np.ndarray) -> Candidates:
-    """Compute r of streamed layers in float64, over all folds but ``left_out`` (-1: over all)."""
-    streamed = np.flatnonzero(is_streamed[candidates.layer])
-    if not len(streamed):
-        return candidates
-    r = candidates.r.copy()
-    r[streamed] = _exact_r(candidates.take(streamed), targets.fold != left_out, targets, rows)
-    return Candidates(candidates.column, candidates.layer, candidates.unit, r)
 
 
 def _exact_r(candidates: Candidates, chosen: np.ndarray, targets: Targets, rows: _Rows) -> np.ndarray:
@@ -276,19 +257,6 @@ def _layer_matches(
     }
     coords = {LAYER: np.array(names), SITE: sites, RANK: np.arange(top)}
     return xr.Dataset({k: ((LAYER, SITE, RANK), v) for k, v in variables.items()}, coords)
-
-
-def _with_exact(candidates: Candidates, exact: Candidates, near_best: Candidates, n_sites: int) -> Candidates:
-    """Put the float64 values in the place of the streamed ones; no other passes the near best of its layer."""
-    known = pd.Series(exact.r, pd.MultiIndex.from_arrays([exact.column, exact.layer, exact.unit]))
-    known = known[~known.index.duplicated()]
-    keys = pd.MultiIndex.from_arrays([candidates.column, candidates.layer, candidates.unit])
-    scored = known.reindex(keys).to_numpy()
-    pair, near_pair = (c.layer * n_sites + c.column for c in (candidates, near_best))
-    ceiling = np.full(max(pair.max(initial=0), near_pair.max(initial=0)) + 1, np.inf)
-    np.fmin.at(ceiling, near_pair, near_best.r)
-    r = np.where(np.isnan(scored), np.minimum(candidates.r, ceiling[pair]), scored)
-    return Candidates(candidates.column, candidates.layer, candidates.unit, r)
 
 
 def _ranked_within_layers(

@@ -343,11 +343,12 @@ class Job:
             plan = self.plan(todo) if todo else None
             with _bar(self, plan, show=show) as progress:
                 matching = self.matching(progress, keeps_inputs=plan is not None and plan.keeps_inputs)
-                done = {}
+                done, room = {}, (plan.memory - plan.peak) // 2 if plan is not None else 0
                 with written_beside(parts) as write:
                     for name, result in self.results(matching, plan) if plan is not None else ():
                         write(name, result)
-                        done[name] = _lean(result)
+                        done[name] = result if result.nbytes <= room else _lean(result)
+                        room -= done[name].nbytes
                 datasets = self.merged(parts, partial(collect_responses, matching), done)
         return self.write(root, datasets, time.monotonic() - started, plan.describe() if plan else "resumed")
 
@@ -402,8 +403,13 @@ class Job:
 
         def collect(units: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             held = [name for name in units if "kept" in results[name]]
+
+            def rows_of(name: str) -> np.ndarray | None:
+                result = results[name] if "activation" in results[name] else parts.read(name)
+                return _kept_rows(result, units[name])
+
             with ThreadPoolExecutor(2) as readers:  # not more: each has a whole part in memory
-                rows = readers.map(lambda name: _kept_rows(parts.read(name), units[name]), held)
+                rows = readers.map(rows_of, held)
                 kept = {name: found for name, found in zip(held, rows, strict=True) if found is not None}
             others = {name: index for name, index in units.items() if name not in kept}
             return kept | collect_others(others)
@@ -411,7 +417,7 @@ class Job:
         with ThreadPoolExecutor(1) as beside:
             pixels = beside.submit(self.recording.stimuli.thumbnails, THUMBNAIL)
             merged = merge_layers(results, recording, self.targets, self.network.layers, self.settings.top, collect)
-        merged["match_responses"] = merged["match_responses"].sel({STIMULUS: ids})
+        merged["match_responses"] = merged["match_responses"].reindex({STIMULUS: ids}, copy=False)
         thumbnails = xr.Dataset(
             {"pixels": ((STIMULUS, "pixel_y", "pixel_x", "colour"), pixels.result())},
             {STIMULUS: ids},
@@ -457,7 +463,7 @@ def _told_if_full() -> Iterator[None]:
 
 
 def _lean(result: xr.Dataset) -> xr.Dataset:
-    """A layer's result without the activations of its candidates: of few layers are they needed, and then once."""
+    """A layer's result without the activations that it kept: of few layers are they needed, and then once."""
     return result.drop_vars("activation", errors="ignore")
 
 

@@ -10,7 +10,10 @@ import numpy as np
 import torch
 
 from engine.kernels.ordering import by_column, last_ranks
-from engine.schema import LEVEL, MARGIN, SPARE
+from engine.schema import LEVEL, MARGIN, SPARE, TIED_WITHIN
+
+NEAR_BEST = 8
+"""Units within rounding of the best one that are scored again, so that the best is exact."""
 
 
 @dataclass
@@ -62,15 +65,43 @@ def best(candidates: Candidates, top: int) -> Candidates:
 
     Where more units than that are tied with the last, the first in layer order stay. NaN is dropped. Sorted.
     """
-    candidates = candidates.take(np.flatnonzero(~np.isnan(candidates.r)))
-    near = np.flatnonzero(candidates.r >= last_ranks(candidates.column, candidates.r, top) - MARGIN)
-    candidates = in_order(candidates.take(near))
-    if candidates.rank().max(initial=0) < top + SPARE:
-        return candidates
-    last = last_ranks(candidates.column, candidates.r, top)
-    level = np.where(np.abs(candidates.r - last) <= LEVEL, last, candidates.r)
-    by_level = by_column(candidates.column, candidates.layer, candidates.unit, level)
-    return candidates.take(np.sort(by_level[candidates.rank() < top + SPARE]))
+    return candidates.take(best_of(candidates, top))
+
+
+def best_of(candidates: Candidates, top: int) -> np.ndarray:
+    """Tell which pairs ``best`` keeps, in its order."""
+    index = np.flatnonzero(~np.isnan(candidates.r))
+    found = candidates.take(index)
+    near = np.flatnonzero(found.r >= last_ranks(found.column, found.r, top) - MARGIN)
+    index = index[near]
+    found = found.take(near)
+    order = by_column(found.column, found.layer, found.unit, found.r)
+    index = index[order]
+    found = found.take(order)
+    if found.rank().max(initial=0) < top + SPARE:
+        return index
+    last = last_ranks(found.column, found.r, top)
+    level = np.where(np.abs(found.r - last) <= LEVEL, last, found.r)
+    by_level = by_column(found.column, found.layer, found.unit, level)
+    return index[np.sort(by_level[found.rank() < top + SPARE])]
+
+
+def near_best(candidates: Candidates) -> np.ndarray:
+    """Tell which pairs may be the best of their column: within rounding of the highest, the first ``NEAR_BEST``."""
+    highest = np.full(candidates.column.max(initial=-1) + 1, -np.inf)
+    np.maximum.at(highest, candidates.column, candidates.r)
+    near = np.flatnonzero(candidates.r >= highest[candidates.column] - 2 * TIED_WITHIN)
+    near = near[np.lexsort((candidates.unit[near], candidates.column[near]))]
+    return near[candidates.take(near).rank() < NEAR_BEST]
+
+
+def below_best(candidates: Candidates, exact: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """Return r, where no pair but those of ``exact`` passes what was ``near_best``, which are exact too."""
+    ceiling = np.full(candidates.column.max(initial=-1) + 1, np.inf)
+    np.fmin.at(ceiling, candidates.column[near], candidates.r[near])
+    r = np.minimum(candidates.r, ceiling[candidates.column])
+    r[exact] = candidates.r[exact]
+    return r
 
 
 class TopUnits:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from math import prod
 
@@ -69,8 +69,14 @@ class Columns:
         )
 
 
-def summarise_block(block: Block, layer: int, top: int, columns: Columns, n_threads: int) -> LayerSummary:
-    """Summarise a layer, the ``layer``-th of its network, whose block holds all stimuli."""
+def summarise_block(block: Block, layer: int, top: int, columns: Columns, n_threads: int) -> Callable[[], LayerSummary]:
+    """Summarise a layer, the ``layer``-th of its network, whose block holds all stimuli.
+
+    Returns
+    -------
+    Callable
+        Joins what the threads found: one thread's work, while the others can go on.
+    """
     values, order = block.values.numpy(), _order(block.order)
 
     def summarise(first: int, stop: int, found: arrays.Found) -> float:
@@ -129,7 +135,7 @@ class TileSums:
             columns = self.columns.arrays
             return summarise_sums(first, stop, self.width, order, columns, self.sums, self.products, top, found)
 
-        return _summary(summarise, self.n_units, self.width, self.order, layer, top, self.columns, n_threads)
+        return _summary(summarise, self.n_units, self.width, self.order, layer, top, self.columns, n_threads)()
 
     def correlations(self, n_threads: int) -> np.ndarray:
         """Correlate all units with every column over all stimuli.
@@ -193,8 +199,8 @@ def _summary(
     top: int,
     columns: Columns,
     n_threads: int,
-) -> LayerSummary:
-    """Have threads summarise spans of units, from first to stop, and join what they found."""
+) -> Callable[[], LayerSummary]:
+    """Have threads summarise spans of units, from first to stop; return what joins what they found."""
     spans = whole_tiles(n_units, width * max(1, min(RUN, n_units // (4 * n_threads * width))), width)
     floor = np.full((len(columns.arrays.members), columns.n_sites), -np.inf)
 
@@ -206,7 +212,7 @@ def _summary(
         return found
 
     with tile_threads(n_threads) as in_threads:
-        return _joined(in_threads(work), layer, top)  # type: ignore[arg-type]
+        return partial(_joined, in_threads(work), layer, top)  # type: ignore[arg-type]
 
 
 def whole_tiles(n_units: int, step: int, width: int) -> Iterator[tuple[int, int]]:

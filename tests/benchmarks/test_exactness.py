@@ -41,7 +41,7 @@ def test_r_is_within_a_millionth_of_float64_held_and_summed(recordings, name, we
     for layers in groups(network, len(targets.stimuli)):
         for layer, (block, sums) in activations(network, recording, targets, columns, layers).items():
             for way, summary in (
-                ("held", summarise_block(block, 0, TOP, columns, 2)),
+                ("held", summarise_block(block, 0, TOP, columns, 2)()),
                 ("summed", sums.summarise(0, TOP, 2)),
             ):
                 worst[way] = max(worst[way], distance(summary, block, targets))

@@ -1,15 +1,24 @@
 """Every way to match gives the same result, in the bad cases too: odd counts, one of anything, NaN, half precision."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from torch import nn
 
 import engine
 from engine.blocks import Arena
 from engine.errors import MemoryBudgetError, RecordingError
+from engine.exact import correlate_exactly
 from engine.folds import assign_folds
 from engine.matching import Matching, halving
+from engine.parts import Parts
+from engine.pipeline import Job
+from engine.planning import Plan
+from engine.rescoring import collect_responses
+from engine.schema import RUN_SCHEMAS
 from engine.targets import make_targets
 from tests.engine.worked_example import images, planted_recording, tiny_network, to_input
 
@@ -76,6 +85,47 @@ def test_a_held_layer_keeps_the_activations_of_whatever_may_be_among_the_best(ne
     held = results(network, recording, "held")
     for layer, unit in zip(matches["layer"].values.ravel(), matches["unit"].values.ravel(), strict=True):
         assert unit in held[layer]["kept"].values
+
+
+def test_the_best_r_of_a_held_layer_is_that_of_float64(network):
+    recording = planted_recording(network, noise=0.7)
+    matching = matching_of(network, recording)
+    for layer, result in results(network, recording, "held").items():
+        chosen = result["split"].values == 0
+        column, unit, r = (result[name].values[chosen] for name in ("column", "unit", "r"))
+        for site in range(7):
+            own = np.flatnonzero(column == site)
+            best = own[np.argmax(r[own])]
+            activation = collect_responses(matching, {layer: unit[best : best + 1]})[layer]
+            assert r[best] == correlate_exactly(activation, matching.targets.response[:, site])[0]
+
+
+def test_activations_that_were_kept_are_not_read_again_where_there_is_memory(network, tmp_path, monkeypatch):
+    recording = planted_recording(network, noise=0.7)
+    n_read = []
+
+    def read(self: Parts, name: str) -> object:
+        n_read.append(name)
+        return whole(self, name)
+
+    whole = Parts.read
+    monkeypatch.setattr(Parts, "read", read)
+    others = []
+    monkeypatch.setattr("engine.pipeline.collect_responses", lambda matching, units: others.append(units) or {})
+    ample = engine.match(network, recording, memory="8GiB", store=tmp_path / "ample", progress=False)
+    assert n_read == []
+    planned = Job.plan
+
+    def full(job: Job, layers: list[str]) -> Plan:
+        plan = planned(job, layers)
+        return replace(plan, memory=plan.peak)
+
+    monkeypatch.setattr(Job, "plan", full)
+    tight = engine.match(network, recording, memory="8GiB", store=tmp_path / "tight", progress=False)
+    assert n_read != []
+    assert others == [{}, {}], "another pass collected what a layer should have kept"
+    for name in RUN_SCHEMAS:
+        xr.testing.assert_identical(tight.dataset(name), ample.dataset(name))
 
 
 def test_kept_inputs_give_the_same_pass_again(network):

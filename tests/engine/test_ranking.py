@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.kernels.ordering import by_column
-from engine.ranking import Candidates, TopUnits, best, in_order
-from engine.schema import LEVEL, MARGIN, SPARE
+from engine.ranking import NEAR_BEST, Candidates, TopUnits, below_best, best, in_order, near_best
+from engine.schema import LEVEL, MARGIN, SPARE, TIED_WITHIN
 
 
 def ranked(r: np.ndarray, top: int, cuts: list[int]) -> list[list[int]]:
@@ -55,6 +55,26 @@ def test_pairs_of_columns_and_units_come_in_the_order_of_a_sort_by_four_keys(see
     r[rng.random(n) < 0.1] = np.nan
     falling = -np.nan_to_num(r, nan=-np.inf)
     assert by_column(column, layer, unit, r).tolist() == np.lexsort((unit, layer, falling, column)).tolist()
+
+
+@given(seed=st.integers(0, 2**16), n=st.integers(0, 60), steps=st.sampled_from([2, 5, 40]))
+def test_whatever_rounding_makes_the_best_of_a_column_is_scored_and_stays_the_best(seed, n, steps):
+    """r in steps of half the rounding that is allowed; its exact value is up to that much away."""
+    rng = np.random.default_rng(seed)
+    column, unit = rng.integers(0, 4, n), rng.permutation(n)
+    r = 0.3 + rng.integers(0, steps, n) * TIED_WITHIN / 4
+    found = Candidates(column, np.zeros(n, int), unit, r)
+    near = near_best(found)
+    for c in np.unique(column):
+        own = np.flatnonzero(column == c)
+        reached = own[r[own] >= r[own].max() - 2 * TIED_WITHIN]
+        assert sorted(near[column[near] == c]) == sorted(reached[np.argsort(unit[reached])][:NEAR_BEST])
+    found.r[near] += rng.uniform(-1, 1, len(near)) * TIED_WITHIN / 2
+    held_below = below_best(found, near, near)
+    for c in np.unique(column):
+        own = np.flatnonzero(column == c)
+        assert held_below[own].max() == found.r[near[column[near] == c]].max()
+    assert np.abs(held_below - found.r).max(initial=0) <= (2 + 0.5) * TIED_WITHIN
 
 
 def test_units_that_rounding_may_swap_stay_candidates():

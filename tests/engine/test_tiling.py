@@ -41,7 +41,7 @@ def held(units, shape, targets, top=ALL, *, channels_last=False, threads=2) -> L
         block.put(first, channelwise(units[first : first + 16], shape, channels_last=channels_last))
     np.testing.assert_array_equal(block.of_units(np.arange(units.shape[1])), units.astype(np.float32).T)
     np.testing.assert_array_equal(block.maps(slice(0, shape[0])), units.astype(np.float32))
-    return summarise_block(block, 3, top, Columns(targets), threads)
+    return summarise_block(block, 3, top, Columns(targets), threads)()
 
 
 def summed(units, shape, targets, top=ALL, *, channels_last=False, batch=64, products=np.float32) -> LayerSummary:
