@@ -112,7 +112,7 @@ def test_activations_that_were_kept_are_not_read_again_where_there_is_memory(net
     monkeypatch.setattr(Parts, "read", read)
     others = []
     monkeypatch.setattr("engine.pipeline.collect_responses", lambda matching, units: others.append(units) or {})
-    ample = engine.match(network, recording, memory="8GiB", store=tmp_path / "ample", progress=False)
+    ample = engine.match(network, recording, top=1, memory="8GiB", store=tmp_path / "ample", progress=False)
     assert n_read == []
     planned = Job.plan
 
@@ -121,7 +121,7 @@ def test_activations_that_were_kept_are_not_read_again_where_there_is_memory(net
         return replace(plan, memory=plan.peak)
 
     monkeypatch.setattr(Job, "plan", full)
-    tight = engine.match(network, recording, memory="8GiB", store=tmp_path / "tight", progress=False)
+    tight = engine.match(network, recording, top=1, memory="8GiB", store=tmp_path / "tight", progress=False)
     assert n_read != []
     assert others == [{}, {}], "another pass collected what a layer should have kept"
     for name in RUN_SCHEMAS:
